@@ -1,0 +1,149 @@
+#include "engine/map_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace latchkey::engine {
+
+MapDevice::MapDevice(std::vector<DevicePtr> below, std::unique_ptr<ExtentMap> map,
+                     const Geometry& geometry)
+    : BlockDevice(geometry), below_(std::move(below)), map_(std::move(map)) {}
+
+// An extent that a damaged table could have made up is checked here, once, for every map.
+IoStatus MapDevice::locate(const MappedExtent& extent) const noexcept {
+  if (extent.length == 0) return IoCode::kDamaged;
+  if (extent.placement != Placement::kData) return {};
+  if (extent.device >= below_.size()) return IoCode::kDamaged;
+  return below_[extent.device]->in_range(extent.offset, extent.length) ? IoStatus()
+                                                                       : IoCode::kDamaged;
+}
+
+IoStatus MapDevice::do_read(std::uint64_t offset, std::span<std::byte> into) noexcept {
+  while (!into.empty()) {
+    MappedExtent extent;
+    if (const IoStatus s = map_->lookup(offset, into.size(), extent); !s.ok()) return s;
+    if (const IoStatus s = locate(extent); !s.ok()) return s;
+    const auto piece = into.first(extent.length);
+    if (extent.placement == Placement::kData) {
+      if (const IoStatus s = below_[extent.device]->read(extent.offset, piece); !s.ok()) return s;
+    } else {
+      std::memset(piece.data(), 0, piece.size());
+    }
+    offset += extent.length;
+    into = into.subspan(extent.length);
+  }
+  return {};
+}
+
+IoStatus MapDevice::do_check_write(std::uint64_t offset, std::uint64_t length) noexcept {
+  while (length > 0) {
+    MappedExtent extent;
+    if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;
+    if (const IoStatus s = locate(extent); !s.ok()) return s;
+    if (extent.placement == Placement::kZero) return IoCode::kSealed;
+    if (extent.placement == Placement::kData) {
+      const IoStatus s = below_[extent.device]->check_write(extent.offset, extent.length);
+      if (!s.ok()) return s.code() == IoCode::kReadOnly ? IoStatus(IoCode::kSealed) : s;
+    }
+    offset += extent.length;
+    length -= extent.length;
+  }
+  return {};
+}
+
+IoStatus MapDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
+  if (const IoStatus s = do_check_write(offset, from.size()); !s.ok()) return s;
+  while (!from.empty()) {
+    MappedExtent extent;
+    if (const IoStatus s = map_->allocate(offset, from.size(), extent); !s.ok()) return s;
+    if (const IoStatus s = locate(extent); !s.ok()) return s;
+    if (extent.placement != Placement::kData) return IoCode::kSealed;
+    const IoStatus s = below_[extent.device]->write(extent.offset, from.first(extent.length));
+    if (!s.ok()) return s;
+    offset += extent.length;
+    from = from.subspan(extent.length);
+  }
+  return {};
+}
+
+IoStatus MapDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
+                                    WriteFlags flags) noexcept {
+  if (const IoStatus s = do_check_write(offset, length); !s.ok()) return s;
+  while (length > 0) {
+    MappedExtent extent;
+    if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;
+    const bool stays_a_hole =
+        extent.placement == Placement::kUnallocated && !has(flags, WriteFlags::kNoHole);
+    if (!stays_a_hole) {
+      // Allocated space must be recorded as written, so the map is asked as for any write.
+      if (const IoStatus s = map_->allocate(offset, extent.length, extent); !s.ok()) return s;
+      if (const IoStatus s = locate(extent); !s.ok()) return s;
+      if (extent.placement != Placement::kData) return IoCode::kSealed;
+      const IoStatus s = below_[extent.device]->write_zeroes(extent.offset, extent.length, flags);
+      if (!s.ok()) return s;
+    }
+    offset += extent.length;
+    length -= extent.length;
+  }
+  return {};
+}
+
+IoStatus MapDevice::do_discard(std::uint64_t offset, std::uint64_t length) noexcept {
+  if (const IoStatus s = do_check_write(offset, length); !s.ok()) return s;
+  while (length > 0) {
+    MappedExtent extent;
+    if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;
+    if (const IoStatus s = locate(extent); !s.ok()) return s;
+    if (extent.placement == Placement::kData) {
+      const IoStatus s = below_[extent.device]->discard(extent.offset, extent.length);
+      if (!s.ok()) return s;
+    }
+    offset += extent.length;
+    length -= extent.length;
+  }
+  return {};
+}
+
+// Every device is synced even when one fails: the others' data should not pay for it.
+IoStatus MapDevice::sync_below() noexcept {
+  IoStatus first_failure;
+  for (const DevicePtr& device : below_) {
+    const IoStatus s = device->writable() ? device->flush() : IoStatus();
+    if (!s.ok() && first_failure.ok()) first_failure = s;
+  }
+  return first_failure;
+}
+
+IoStatus MapDevice::do_flush() noexcept {
+  const std::lock_guard lock(flush_mutex_);
+  const bool table_changed = map_->begin_commit();
+  if (const IoStatus s = sync_below(); !s.ok()) return s;
+  if (!table_changed) return {};
+  if (const IoStatus s = map_->commit(); !s.ok()) return s;
+  return sync_below();
+}
+
+Extent MapDevice::do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept {
+  MappedExtent extent;
+  if (!map_->lookup(offset, length, extent).ok() || !locate(extent).ok()) {
+    return {.length = length, .allocated = true, .reads_as_zero = false};
+  }
+  if (extent.placement == Placement::kData) {
+    return below_[extent.device]->extent_at(extent.offset, extent.length);
+  }
+  return {.length = extent.length, .allocated = false, .reads_as_zero = true};
+}
+
+void MapDevice::do_prefetch(std::uint64_t offset, std::uint64_t length) noexcept {
+  while (length > 0) {
+    MappedExtent extent;
+    if (!map_->lookup(offset, length, extent).ok() || !locate(extent).ok()) return;
+    if (extent.placement == Placement::kData) {
+      below_[extent.device]->prefetch(extent.offset, extent.length);
+    }
+    offset += extent.length;
+    length -= extent.length;
+  }
+}
+
+}  // namespace latchkey::engine

@@ -1,0 +1,22 @@
+// The rule of unlocking, in one place for every format: a wrong key means the next pair (protector,
+// secret); any other error stops; the final error lists what was tried and says what to do next.
+#pragma once
+
+#include <optional>
+
+#include "keyslots/key_ring.h"
+#include "keyslots/volume_header.h"
+
+namespace latchkey::keyslots {
+
+struct UnlockOptions {
+  std::optional<unsigned> only_protector;  // --keyslot N: this one, whatever its priority
+  KdfLimits limits = KdfLimits::defaults();
+};
+
+// Errors: kKeyNeeded (no candidate at all), kWrongKey (candidates, none fits; lists the pairs), or
+// whatever stopped it.
+engine::Result<UnlockedVolume> unlock_volume(const VolumeHeader& header, const KeyRing& ring,
+                                             const UnlockOptions& options);
+
+}  // namespace latchkey::keyslots
