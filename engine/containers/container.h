@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,11 +19,16 @@ struct Container {
   // What `info` says besides the size, in reading order: {"creator", "win "}, {"block size", ...}.
   std::vector<std::pair<std::string, std::string>> facts;
   DevicePtr disk;  // the virtual disk as its guest saw it; writable where the file is
+  // Why writes are refused though the file would take them: damage that writing could make worse.
+  // One lower-case phrase; empty where nothing stands in the way.
+  std::string read_only_reason;
 };
 
-// `file` is the whole image. Errors: kDamaged, kNotSupported, kSystem. What could be got around is
+// `file` is the whole image; `file_name` is how the user calls it: a name that promises a VHD where
+// none is found is a warning. Errors: kDamaged, kNotSupported, kSystem. What could be got around is
 // a notice: a missing footer (the file is then raw), a bad checksum with a good second copy, a file
 // shorter than its headers declare.
-Result<Container> open_container(std::shared_ptr<GrowableDevice> file, Notices& notices);
+Result<Container> open_container(std::shared_ptr<GrowableDevice> file, Notices& notices,
+                                 std::string_view file_name = {});
 
 }  // namespace latchkey::engine
