@@ -1,0 +1,50 @@
+// The answers to FUSE requests: what each operation means for a directory of devices. Internal to
+// this folder; export_directory.h is the interface.
+//
+// Inode 1 is the directory, inode i + 2 is export i. Called by any number of worker threads at
+// once. Each worker lends its handlers a buffer (WorkerBuffer), so that no request allocates.
+#pragma once
+
+// The version of libfuse's interface that Debian 12 has: 3.14.
+#define FUSE_USE_VERSION 314
+#include <cstddef>
+#include <ctime>
+#include <memory>
+#include <span>
+
+#include <fuse3/fuse_lowlevel.h>
+#include <sys/types.h>
+
+#include "frontends/export.h"
+
+namespace latchkey::frontends {
+
+// The most one READ or WRITE carries; what libfuse's receive buffer holds.
+inline constexpr std::size_t kMaxTransferBytes = 1024 * 1024;
+
+// What handlers see of the session; the userdata of every request. Immutable while serving.
+struct ServedExports {
+  ExportList list;
+  uid_t owner = 0;
+  gid_t group = 0;
+  std::timespec mounted_at{};
+};
+
+// The calling thread's transfer buffer while this lives. One per worker thread.
+class WorkerBuffer {
+ public:
+  WorkerBuffer();
+  ~WorkerBuffer();
+  WorkerBuffer(const WorkerBuffer&) = delete;
+  WorkerBuffer& operator=(const WorkerBuffer&) = delete;
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const noexcept;
+  };
+  std::unique_ptr<std::byte[], Free> bytes_;
+};
+
+const fuse_lowlevel_ops& export_operations() noexcept;
+
+}  // namespace latchkey::frontends
