@@ -1,0 +1,55 @@
+// The listening socket: where it is, who may connect, what it is called, and its removal.
+// One thread. Errors: Result, each with what to do about it.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include <sys/types.h>
+
+#include "frontends/nbd/server.h"
+
+namespace latchkey::frontends::nbd {
+
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) noexcept : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~UniqueFd();
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_ = -1;
+};
+
+class Listener {
+ public:
+  static engine::Result<Listener> open(const NbdOptions& options);
+  Listener(Listener&&) = default;
+  Listener& operator=(Listener&&) = default;
+  ~Listener() = default;
+
+  int fd() const noexcept { return socket_.get(); }  // non-blocking
+  std::string uri(const std::string& export_name) const;
+
+  // Removes a unix socket's path, if it is still the one made here.
+  void remove() noexcept;
+
+ private:
+  Listener() = default;
+  static engine::Result<Listener> open_unix(const NbdUnixPlace& place);
+  static engine::Result<Listener> open_tcp(const NbdTcpPlace& place, bool allow_remote);
+
+  UniqueFd socket_;
+  std::string path_;       // absolute; unix only
+  dev_t path_device_ = 0;  // what was bound there
+  ino_t path_inode_ = 0;
+  std::string address_;  // "127.0.0.1:10809"; TCP only
+};
+
+}  // namespace latchkey::frontends::nbd
