@@ -1,0 +1,35 @@
+#include "keyslots/key_ring.h"
+
+#include <algorithm>
+
+namespace latchkey::keyslots {
+
+using engine::Result;
+
+Result<std::vector<const Secret*>> FixedSecrets::candidates(const Protector& protector) {
+  std::vector<const Secret*> fitting;
+  for (const auto& secret : secrets_) {
+    const auto& takes = protector.takes;
+    if (std::find(takes.begin(), takes.end(), secret->kind) != takes.end()) {
+      fitting.push_back(secret.get());
+    }
+  }
+  return fitting;
+}
+
+Result<std::vector<const Secret*>> KeyRing::candidates(const Protector& protector) const {
+  std::vector<const Secret*> distinct;
+  for (const auto& source : sources_) {
+    auto offered = source->candidates(protector);
+    if (!offered) return std::move(offered).error();
+    for (const Secret* secret : *offered) {
+      const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const Secret* other) {
+        return other->bytes.equals(secret->bytes.span());
+      });
+      if (!known) distinct.push_back(secret);
+    }
+  }
+  return distinct;
+}
+
+}  // namespace latchkey::keyslots

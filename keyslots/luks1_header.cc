@@ -1,0 +1,115 @@
+#include "keyslots/luks1_header.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include <fmt/format.h>
+
+#include "keyslots/luks_area.h"
+
+namespace latchkey::keyslots {
+
+using engine::Bytes;
+using engine::Error;
+using engine::ErrorCode;
+using engine::load_be;
+using engine::Result;
+
+namespace {
+
+constexpr std::uint32_t kActive = 0x00ac71f3;
+constexpr std::uint32_t kInactive = 0x0000dead;
+constexpr std::uint64_t kSectorBytes = 512;
+constexpr std::uint32_t kMaxStripes = 16384;  // every writer uses 4000
+constexpr std::size_t kFirstSlot = 208;
+constexpr std::size_t kSlotBytes = 48;
+
+Error damaged(std::string what) {
+  return {ErrorCode::kDamaged, std::move(what)};
+}
+
+std::vector<std::byte> copy(Bytes bytes, std::size_t at, std::size_t length) {
+  const Bytes part = bytes.subspan(at, length);
+  return {part.begin(), part.end()};
+}
+
+Result<Luks1Slot> parse_slot(Bytes bytes, std::uint32_t key_bytes) {
+  Luks1Slot slot;
+  const auto state = load_be<std::uint32_t>(bytes, 0);
+  if (state != kActive && state != kInactive) {
+    return damaged(fmt::format("its state {:#x} is neither active nor inactive", state));
+  }
+  slot.active = state == kActive;
+  slot.iterations = load_be<std::uint32_t>(bytes, 4);
+  slot.salt = copy(bytes, 8, 32);
+  slot.offset = load_be<std::uint32_t>(bytes, 40) * kSectorBytes;
+  slot.stripes = load_be<std::uint32_t>(bytes, 44);
+  if (slot.stripes == 0 || slot.stripes > kMaxStripes) {
+    return damaged(fmt::format("{} anti-forensic stripes", slot.stripes));
+  }
+  if (slot.active && slot.iterations == 0) return damaged("0 iterations");
+  if (slot.offset < kLuks1HeaderBytes) {
+    return damaged(fmt::format("its key material at byte {} lies inside the header", slot.offset));
+  }
+  slot.length = std::uint64_t{key_bytes} * slot.stripes;
+  return slot;
+}
+
+std::uint64_t end_of(const Luks1Slot& slot) {
+  return slot.offset + engine::round_up(slot.length, kSectorBytes);
+}
+
+// A writer that lets areas overlap destroys one key by writing another; an area that reaches into
+// the payload hands encrypted data out as key material.
+Result<void> check_areas(const Luks1Header& header) {
+  std::array<std::size_t, kLuks1Slots> order{};
+  for (std::size_t i = 0; i < kLuks1Slots; ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return header.slots[a].offset < header.slots[b].offset;
+  });
+  for (std::size_t i = 0; i < kLuks1Slots; ++i) {
+    const Luks1Slot& slot = header.slots[order[i]];
+    if (i > 0 && slot.offset < end_of(header.slots[order[i - 1]])) {
+      return damaged(fmt::format("keyslots {} and {} overlap", order[i - 1], order[i]));
+    }
+    if (header.payload_offset != 0 && end_of(slot) > header.payload_offset) {
+      return damaged(fmt::format("keyslot {} reaches into the payload (byte {} of {})", order[i],
+                                 end_of(slot), header.payload_offset));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Luks1Header> parse_luks1_header(Bytes bytes) {
+  assert(bytes.size() >= kLuks1HeaderBytes);
+  Luks1Header header;
+  header.cipher_name = std::string(engine::text_field(bytes, 8, 32)) + "-" +
+                       std::string(engine::text_field(bytes, 40, 32));
+  header.hash = engine::text_field(bytes, 72, 32);
+  header.payload_offset = load_be<std::uint32_t>(bytes, 104) * kSectorBytes;
+  header.key_bytes = load_be<std::uint32_t>(bytes, 108);
+  header.digest = copy(bytes, 112, 20);
+  header.digest_salt = copy(bytes, 132, 32);
+  header.digest_iterations = load_be<std::uint32_t>(bytes, 164);
+  header.uuid = engine::printable(engine::text_field(bytes, 168, 40));
+  if (header.key_bytes == 0 || header.key_bytes > kMaxLuksKeyBytes) {
+    return damaged(fmt::format("a volume key of {} bytes", header.key_bytes));
+  }
+  if (header.digest_iterations == 0) return damaged("a key digest with 0 iterations");
+  if (header.payload_offset != 0 && header.payload_offset < kLuks1HeaderBytes) {
+    return damaged(
+        fmt::format("the payload at byte {} lies inside the header", header.payload_offset));
+  }
+  for (std::size_t i = 0; i < kLuks1Slots; ++i) {
+    auto slot =
+        parse_slot(bytes.subspan(kFirstSlot + i * kSlotBytes, kSlotBytes), header.key_bytes);
+    if (!slot) return std::move(slot).error().within(fmt::format("keyslot {}", i));
+    header.slots[i] = std::move(*slot);
+  }
+  if (auto sound = check_areas(header); !sound) return std::move(sound).error();
+  return header;
+}
+
+}  // namespace latchkey::keyslots

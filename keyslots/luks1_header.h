@@ -1,0 +1,46 @@
+// The LUKS1 header (LUKS on-disk format 1.2.3, section 2.2): 592 big-endian bytes. Parsing is pure
+// and checks everything that can be checked without a key, so that what is handed out is safe to
+// use. Values; any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/bytes.h"
+#include "engine/result.h"
+#include "engine/sector_cipher.h"
+
+namespace latchkey::keyslots {
+
+inline constexpr std::size_t kLuks1HeaderBytes = 592;
+inline constexpr std::size_t kLuks1Slots = 8;
+inline constexpr std::string_view kLuksMagic{"LUKS\xba\xbe", 6};
+
+struct Luks1Slot {
+  bool active = false;
+  std::uint32_t iterations = 0;
+  std::vector<std::byte> salt;
+  std::uint64_t offset = 0;  // bytes
+  std::uint64_t length = 0;  // bytes of split key material, not rounded
+  std::uint32_t stripes = 0;
+};
+
+struct Luks1Header {
+  std::string cipher_name;  // "aes-xts-plain64", as written
+  std::string hash;
+  std::uint64_t payload_offset = 0;  // bytes; 0 where the header is detached
+  std::uint32_t key_bytes = 0;
+  std::vector<std::byte> digest;
+  std::vector<std::byte> digest_salt;
+  std::uint32_t digest_iterations = 0;
+  std::string uuid;
+  std::array<Luks1Slot, kLuks1Slots> slots;
+};
+
+// `bytes` starts with the magic and version 1 and holds kLuks1HeaderBytes. kDamaged says which
+// field cannot be true.
+engine::Result<Luks1Header> parse_luks1_header(engine::Bytes bytes);
+
+}  // namespace latchkey::keyslots
