@@ -31,6 +31,10 @@ class Notices {
   void damage(std::string where, std::string text) {
     add(Notice::Severity::kDamage, std::move(where), std::move(text));
   }
+  // For a parser that tries two readings and keeps what it heard about one.
+  void append(const Notices& others) {
+    items_.insert(items_.end(), others.items_.begin(), others.items_.end());
+  }
   const std::vector<Notice>& items() const noexcept { return items_; }
   bool has_damage() const noexcept {
     for (const Notice& notice : items_) {

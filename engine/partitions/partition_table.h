@@ -26,8 +26,8 @@ struct Partition {
 struct PartitionTable {
   enum class Scheme { kNone, kMbr, kGpt };
   Scheme scheme = Scheme::kNone;
-  std::uint32_t sector_bytes = 512;  // the unit the table counts in: 512 or 4096
-  std::string disk_id;               // GPT disk GUID, or the MBR's 32-bit signature in hex
+  std::uint32_t sector_bytes = 512;   // the unit the table counts in: 512 or 4096
+  std::string disk_id;                // GPT disk GUID, or the MBR's 32-bit signature in hex
   std::vector<Partition> partitions;  // in order of number; disjoint, inside the disk
 };
 
