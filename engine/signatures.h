@@ -1,5 +1,6 @@
 // What a range of plaintext holds, by its magic numbers: enough to tell a person which file system
-// to expect and `mount` which driver to use. Reads at most the first 128 KiB and a few blocks more.
+// to expect and `mount` which driver to use. Reads at most the first 128 KiB and a few blocks more;
+// every number it follows is bounded. Throws nothing, keeps nothing; any thread.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,9 @@ struct ContentSignature {
   std::string type;
   std::string label;  // made printable
   std::string uuid;
-  bool needs_recovery = false;  // not cleanly unmounted: a journal or log waits to be replayed
+  // Not cleanly unmounted: a journal or log waits to be replayed, or the file system's own dirty
+  // mark is set. An xfs whose log is on another device counts as clean.
+  bool needs_recovery = false;
   bool empty() const noexcept { return type.empty(); }
 };
 
