@@ -25,7 +25,7 @@ enum class Access {
 
 class FileDevice final : public GrowableDevice {
  public:
-  // Errors: kSystem (cannot be opened), kUsage (a directory, a socket, an empty file), kRefused
+  // Errors: kSystem (cannot be opened), kUsage (a directory, a socket, an empty file), kSystem
   // (locked by another process; the message says so).
   static Result<std::shared_ptr<FileDevice>> open(const std::string& path, Access access,
                                                   Notices& notices);

@@ -43,7 +43,7 @@ bool locks_unknown(int sys_errno) {
 }
 
 Error in_use(const std::string& path, const char* how) {
-  return Error(ErrorCode::kRefused, fmt::format("{} is open {} another program", path, how))
+  return Error(ErrorCode::kSystem, fmt::format("{} is open {} another program", path, how))
       .with_hint("end the other program (try: fuser -v " + path + "), or work on a copy");
 }
 

@@ -16,7 +16,7 @@ namespace latchkey::engine {
 
 enum class FileLock { kShared, kExclusive };
 
-// Never waits. kRefused when another process is in the way; the message says in which way. A file
+// Never waits. kSystem when another process is in the way; the message says in which way. A file
 // system that knows no locks is a notice, not an error.
 Result<void> lock_file(int fd, FileLock mode, const std::string& path, Notices& notices);
 

@@ -1,0 +1,62 @@
+// latchkey expose: the image as a directory of plaintext files.
+#include <memory>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "frontends/fuse/export_directory.h"
+#include "tools/commands.h"
+#include "tools/presentation.h"
+
+namespace latchkey::tools {
+
+using engine::Result;
+using frontends::ExportDirectory;
+
+namespace {
+
+class ExposePresenter final : public Presenter {
+ public:
+  Result<void> start(const OpenedImage& opened, const std::string& directory,
+                     const MountRecord& /*record*/) override {
+    auto mounted = ExportDirectory::mount(directory, opened.exports, {opened.image.path});
+    if (!mounted.ok()) return std::move(mounted).error();
+    directory_ = std::move(mounted).value();
+    return {};
+  }
+
+  Result<void> serve(StopSignals& signals) override {
+    directory_->wait(signals.fd());
+    return stop();
+  }
+
+  Result<void> stop() override {
+    auto outcome = directory_->close();
+    directory_.reset();
+    return outcome;
+  }
+
+ private:
+  std::unique_ptr<ExportDirectory> directory_;
+};
+
+}  // namespace
+
+void add_expose_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<PresentOptions>();
+  CLI::App* command = app.add_subcommand("expose", "present an image as files: disk, p1, p2, ...");
+  add_open_options(*command, options->open);
+  command->add_option("DIR", options->directory, "an empty directory to mount on")
+      ->required()
+      ->type_name("");
+  command->add_flag("--foreground", options->foreground,
+                    "stay on the terminal; print 'ready DIR' once the files are there");
+  add_locked_option(*command, options->open);
+  command->footer("Ends when DIR is unmounted: latchkey umount DIR, or umount DIR.");
+  command->callback([options, &exit_status] {
+    ExposePresenter presenter;
+    exit_status = present(*options, presenter);
+  });
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,15 @@
+// The commands. Each adds its options to the command line and, when it is the one asked for, runs
+// and stores its exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace latchkey::tools {
+
+void add_info_command(CLI::App& app, int& exit_status);
+void add_serve_command(CLI::App& app, int& exit_status);
+void add_expose_command(CLI::App& app, int& exit_status);
+void add_mount_command(CLI::App& app, int& exit_status);
+void add_umount_command(CLI::App& app, int& exit_status);
+
+}  // namespace latchkey::tools

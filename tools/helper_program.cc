@@ -1,0 +1,109 @@
+#include "tools/helper_program.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <sstream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/bytes.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+// An ordinary user's PATH often lacks the sbin directories. Empty: not installed.
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(std::string(path != nullptr ? path : "") +
+                             ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (folder.empty()) continue;
+    const std::string candidate = folder + "/" + name;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return {};
+}
+
+// What was written to `fd`, its last non-empty line.
+std::string last_line(int fd) {
+  std::array<char, 4096> text{};
+  const off_t size = lseek(fd, 0, SEEK_END);
+  const off_t start =
+      size > static_cast<off_t>(text.size()) ? size - static_cast<off_t>(text.size()) : 0;
+  const ssize_t got = pread(fd, text.data(), text.size(), start);
+  std::istringstream lines(std::string(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0));
+  std::string last;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+  }
+  return engine::printable(last);
+}
+
+Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& argv, int output) {
+  std::vector<char*> arguments;
+  for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&files, output, STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigset_t defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  pid_t child = -1;
+  const int failed =
+      posix_spawn(&child, program.c_str(), &files, &attributes, arguments.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  if (failed != 0) return Error::system("cannot run " + program, failed);
+  return child;
+}
+
+}  // namespace
+
+Result<HelperOutcome> run_helper(const std::vector<std::string>& argv,
+                                 const std::string& debian_package) {
+  const std::string program = find_program(argv.front());
+  if (program.empty()) {
+    return Error(ErrorCode::kSystem, fmt::format("the program {} is not installed", argv.front()))
+        .with_hint("apt-get install " + debian_package);
+  }
+  // A file rather than a pipe: a helper that goes on in the background may keep it open.
+  const int output = memfd_create("helper output", MFD_CLOEXEC);
+  if (output < 0) return Error::system("cannot make a temporary file", errno);
+  auto child = spawn(program, argv, output);
+  if (!child.ok()) {
+    close(output);
+    return std::move(child).error();
+  }
+  int status = 0;
+  while (waitpid(*child, &status, 0) < 0 && errno == EINTR) {
+  }
+  HelperOutcome outcome;
+  outcome.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.said = last_line(output);
+  close(output);
+  return outcome;
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,89 @@
+// From the name of a file to devices: source -> container -> partitions -> volumes -> plaintext ->
+// exports. Every command starts here.
+//
+//   survey_image()   needs no key: what is in the image
+//   unlock_image()   tries the keys on its volumes
+//   make_exports()   the devices a front end presents
+//
+// One thread opens; the devices that come out are thread-safe.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/block_device.h"
+#include "engine/containers/container.h"
+#include "engine/file_device.h"
+#include "engine/notices.h"
+#include "engine/partitions/partition_table.h"
+#include "engine/result.h"
+#include "engine/signatures.h"
+#include "frontends/export.h"
+#include "keyslots/unlock.h"
+#include "keyslots/volume_header.h"
+
+namespace latchkey::tools {
+
+// An encrypted volume in the image: the whole disk, or one partition.
+struct FoundVolume {
+  keyslots::VolumeSource source;
+  std::unique_ptr<keyslots::VolumeHeader> header;  // null: `error` says why it cannot be used
+  std::optional<engine::Error> error;              // why it is not open; set until it is
+  engine::DevicePtr plaintext;                     // set once it is open
+  std::string opened_by;
+  std::string read_only_reason;
+
+  bool open() const noexcept { return plaintext != nullptr; }
+};
+
+// A partition, or (number 0) the whole disk.
+struct Region {
+  unsigned number = 0;
+  engine::Partition entry;  // empty for the whole disk
+  engine::DevicePtr device;
+  engine::ContentSignature content;  // of `device` as it lies on the disk
+  std::optional<FoundVolume> volume;
+
+  std::string name() const { return number == 0 ? "disk" : "p" + std::to_string(number); }
+  // The plaintext where there is one, else what lies on the disk.
+  const engine::DevicePtr& view() const {
+    return volume && volume->open() ? volume->plaintext : device;
+  }
+};
+
+struct Image {
+  std::string path;
+  std::string header_path;  // as given with --header, else empty
+  std::uint64_t file_bytes = 0;
+  engine::Container container;
+  engine::PartitionTable table;
+  Region disk;  // may hold the volume when there is no partition table
+  std::vector<Region> partitions;
+  engine::Notices notices;
+
+  // Every region with an encrypted volume, in order.
+  std::vector<Region*> encrypted();
+  std::vector<const Region*> encrypted() const;
+};
+
+struct SurveyOptions {
+  engine::Access access = engine::Access::kReadOnly;
+  std::string header_path;            // a detached header
+  std::optional<unsigned> partition;  // the one that is meant, where the user said so
+};
+
+engine::Result<Image> survey_image(const std::string& path, const SurveyOptions& options);
+
+// Tries the ring on every volume (or only on `only_partition`'s). A volume that stays locked keeps
+// its error; the result says how many are open now.
+std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
+                         const keyslots::UnlockOptions& options,
+                         std::optional<unsigned> only_partition);
+
+// `disk`, then p1, p2, ... in order. The default is `preferred`, else the one unlocked volume where
+// there is exactly one, else `disk`.
+frontends::ExportList make_exports(const Image& image, std::optional<unsigned> preferred);
+
+}  // namespace latchkey::tools

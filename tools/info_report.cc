@@ -1,0 +1,187 @@
+#include "tools/info_report.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "engine/bytes.h"
+#include "tools/sizes.h"
+
+namespace latchkey::tools {
+namespace {
+
+const char* container_name(const std::string& format) {
+  if (format == "raw") return "raw image";
+  if (format == "vhd") return "fixed VHD";
+  if (format == "vhd-dynamic") return "dynamic VHD";
+  return format.c_str();
+}
+
+const char* secret_name(keyslots::SecretKind kind) {
+  return kind == keyslots::SecretKind::kPassphrase ? "passphrase" : "key file";
+}
+
+std::string takes(const keyslots::Protector& protector) {
+  std::string out;
+  for (const keyslots::SecretKind kind : protector.takes) {
+    out += (out.empty() ? "" : " or ") + std::string(secret_name(kind));
+  }
+  return out;
+}
+
+std::string content_text(const engine::ContentSignature& content) {
+  if (content.empty()) return "-";
+  std::string out = content.type;
+  if (!content.label.empty()) out += fmt::format(" \"{}\"", content.label);
+  if (content.needs_recovery) out += " (not cleanly unmounted)";
+  return out;
+}
+
+std::string region_content(const Region& region) {
+  if (!region.volume) return content_text(region.content);
+  const FoundVolume& volume = *region.volume;
+  if (!volume.header) return "an encrypted volume that cannot be used";
+  std::string out = volume.header->facts().format;
+  if (volume.source.header) out += ", detached header";
+  return out;
+}
+
+void add_partitions(std::string& out, const Image& image) {
+  using Scheme = engine::PartitionTable::Scheme;
+  if (image.table.scheme == Scheme::kNone) {
+    out += fmt::format("  partitions    none; the disk holds {}\n", region_content(image.disk));
+    return;
+  }
+  out += fmt::format("  partitions    {}, {}-byte sectors, {}\n",
+                     image.table.scheme == Scheme::kGpt ? "GPT" : "MBR", image.table.sector_bytes,
+                     image.table.disk_id);
+  if (image.partitions.empty()) {
+    out += "                the table is empty\n";
+    return;
+  }
+  std::size_t type_width = 4;
+  for (const Region& region : image.partitions) {
+    type_width =
+        std::max(type_width, region.entry.type_name.empty() ? region.entry.type.size()
+                                                            : region.entry.type_name.size());
+  }
+  out += fmt::format("\n  {:<4} {:>12} {:>12}  {:<{}}  {}\n", "", "start", "size", "type",
+                     type_width, "content");
+  for (const Region& region : image.partitions) {
+    const engine::Partition& entry = region.entry;
+    out += fmt::format("  {:<4} {:>12} {:>12}  {:<{}}  {}{}\n", region.name(),
+                       human_size(entry.offset), human_size(entry.length),
+                       entry.type_name.empty() ? entry.type : entry.type_name, type_width,
+                       region_content(region),
+                       entry.name.empty() ? "" : fmt::format("  [{}]", entry.name));
+  }
+}
+
+void add_volume(std::string& out, const Region& region) {
+  const FoundVolume& volume = *region.volume;
+  out += fmt::format("\n{}: ", region.name());
+  if (!volume.header) {
+    out += volume.error ? volume.error->message() : "cannot be used";
+    out += "\n";
+    if (volume.error && !volume.error->hint().empty()) {
+      out += fmt::format("  hint: {}\n", volume.error->hint());
+    }
+    return;
+  }
+  const keyslots::VolumeFacts& facts = volume.header->facts();
+  out += fmt::format("{}, {}, {}-bit key, {}-byte sectors{}\n", facts.format, facts.cipher,
+                     facts.key_bits, facts.sector_bytes,
+                     facts.label.empty() ? "" : fmt::format(", \"{}\"", facts.label));
+  out += fmt::format("  {:<13} {}\n", "uuid", facts.uuid);
+  out += fmt::format("  {:<13} {} at byte {}{}\n", "payload", human_size(facts.payload_bytes),
+                     facts.payload_offset, facts.detached ? ", header in a file of its own" : "");
+  if (!facts.state.empty()) out += fmt::format("  {:<13} {}\n", "state", facts.state);
+  if (!facts.unusable.empty()) out += fmt::format("  {:<13} {}\n", "cannot open", facts.unusable);
+  for (const keyslots::Protector& protector : volume.header->protectors()) {
+    out += fmt::format("  {:<13} {}; ", protector.label, protector.description);
+    if (!protector.unusable.empty()) {
+      out += protector.unusable;
+    } else {
+      out += takes(protector);
+      if (protector.priority == 0) out += fmt::format("; only with --keyslot {}", protector.number);
+      if (protector.priority == 2) out += "; tried first";
+    }
+    out += "\n";
+  }
+  if (volume.header->protectors().empty()) out += "  no keyslot is in use: no key can open it\n";
+}
+
+}  // namespace
+
+std::string shell_quoted(const std::string& argument) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("/._-+,:@%=").find(c) != std::string_view::npos;
+  };
+  if (!argument.empty() && std::all_of(argument.begin(), argument.end(), plain)) return argument;
+  std::string out = "'";
+  for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+bool all_usable(const Image& image) {
+  if (image.notices.has_damage()) return false;
+  const auto encrypted = image.encrypted();
+  return std::all_of(encrypted.begin(), encrypted.end(), [](const Region* region) {
+    return region->volume->header && region->volume->header->facts().unusable.empty();
+  });
+}
+
+std::string next_command(const Image& image) {
+  const std::string path = shell_quoted(image.path);
+  std::vector<const Region*> volumes;
+  for (const Region* region : image.encrypted()) {
+    const FoundVolume& volume = *region->volume;
+    if (volume.header && volume.header->facts().unusable.empty() &&
+        !volume.header->protectors().empty()) {
+      volumes.push_back(region);
+    }
+  }
+  if (!volumes.empty()) {
+    std::string command = "latchkey mount " + path + " DIR";
+    if (volumes.size() > 1) command += fmt::format(" --partition {}", volumes.front()->number);
+    if (!image.header_path.empty()) command += " --header " + shell_quoted(image.header_path);
+    return command + " --key FILE";
+  }
+  std::vector<const Region*> mountable;
+  for (const Region& region : image.partitions) {
+    if (!region.content.empty() && !region.volume) mountable.push_back(&region);
+  }
+  if (mountable.empty() && image.disk.content.empty()) return "";
+  std::string command = "latchkey mount " + path + " DIR";
+  if (mountable.size() > 1) command += fmt::format(" --partition {}", mountable.back()->number);
+  return command;
+}
+
+std::string info_text(const Image& image) {
+  const std::uint64_t disk_bytes = image.container.disk->size_bytes();
+  std::string out =
+      fmt::format("{}: {}, {} ({} bytes)\n", engine::printable(image.path),
+                  container_name(image.container.format), human_size(disk_bytes), disk_bytes);
+  for (const auto& [name, value] : image.container.facts) {
+    out += fmt::format("  {:<13} {}\n", name, value);
+  }
+  add_partitions(out, image);
+  for (const Region* region : image.encrypted()) add_volume(out, *region);
+  bool first = true;
+  for (const engine::Notice& notice : image.notices.items()) {
+    static constexpr const char* kNames[] = {"note", "warning", "damage"};
+    out += fmt::format("{}{}: {}: {}\n", first ? "\n" : "",
+                       kNames[static_cast<int>(notice.severity)], notice.where, notice.text);
+    first = false;
+  }
+  const std::string next = next_command(image);
+  if (!next.empty()) {
+    out += fmt::format("\nnext: {}\n", next);
+    if (!image.encrypted().empty()) out += "      (without --key it asks for the passphrase)\n";
+  }
+  return out;
+}
+
+}  // namespace latchkey::tools

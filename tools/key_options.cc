@@ -1,0 +1,178 @@
+#include "tools/key_options.h"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include <fcntl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "keyslots/key_file.h"
+#include "tools/sizes.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+void add_key_options(CLI::App& command, KeyOptions& options) {
+  const char* group = "Key options";
+  command
+      .add_option("--key", options.keys,
+                  "a file that holds a key; what kind it is gets found out (repeatable)")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      .add_option("--passphrase-file", options.passphrase_file,
+                  "the first line of FILE is the passphrase; - is standard input")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--key-file", options.key_file, "every byte of FILE is the key")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--key-file-offset", options.key_file_offset, "skip N bytes of the key file")
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--key-file-size", options.key_file_bytes, "use N bytes of the key file")
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--header", options.header, "the volume's detached header")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--keyslot", options.keyslot, "try only this keyslot")
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option("--max-kdf-memory", options.max_kdf_memory,
+                  "most memory a keyslot's key derivation may take "
+                  "(default: the smaller of 4 GiB and half of RAM)")
+      ->type_name("SIZE")
+      ->group(group);
+  command
+      .add_option("--max-kdf-time", options.max_kdf_seconds,
+                  "most seconds one key derivation may take (default: 300)")
+      ->type_name("S")
+      ->group(group);
+}
+
+Result<keyslots::KeyRing> read_secrets(const KeyOptions& options) {
+  auto secrets = std::make_unique<keyslots::FixedSecrets>();
+  for (const std::string& path : options.keys) {
+    auto readings = keyslots::read_unknown_key(path);
+    if (!readings) return std::move(readings).error().within("--key");
+    for (keyslots::Secret& secret : *readings) secrets->add(std::move(secret));
+  }
+  if (!options.passphrase_file.empty()) {
+    auto secret = keyslots::read_passphrase_file(options.passphrase_file);
+    if (!secret) return std::move(secret).error().within("--passphrase-file");
+    secrets->add(std::move(*secret));
+  }
+  if (!options.key_file.empty()) {
+    auto secret =
+        keyslots::read_key_file(options.key_file, options.key_file_offset, options.key_file_bytes);
+    if (!secret) return std::move(secret).error().within("--key-file");
+    secrets->add(std::move(*secret));
+  }
+  keyslots::KeyRing ring;
+  if (!secrets->empty()) ring.add(std::move(secrets));
+  return ring;
+}
+
+Result<keyslots::UnlockOptions> unlock_options(const KeyOptions& options) {
+  keyslots::UnlockOptions unlock;
+  unlock.only_protector = options.keyslot;
+  if (!options.max_kdf_memory.empty()) {
+    const auto size = parse_size(options.max_kdf_memory);
+    if (!size) {
+      return Error(ErrorCode::kUsage,
+                   "--max-kdf-memory: '" + options.max_kdf_memory + "' is not a size")
+          .with_hint("write it like 512M or 4G");
+    }
+    unlock.limits.memory_bytes = *size;
+  }
+  if (options.max_kdf_seconds) {
+    if (!(*options.max_kdf_seconds > 0)) {
+      return Error(ErrorCode::kUsage, "--max-kdf-time must be more than 0 seconds");
+    }
+    unlock.limits.seconds = *options.max_kdf_seconds;
+  }
+  return unlock;
+}
+
+namespace {
+
+volatile std::sig_atomic_t caught_signal = 0;
+
+// The terminal with its echo off. A signal that would end or stop the process meanwhile interrupts
+// the read and is raised again once the echo is back.
+class QuietTerminal {
+ public:
+  explicit QuietTerminal(int fd) : fd_(fd) {
+    caught_signal = 0;
+    struct sigaction remember {};
+    remember.sa_handler = [](int signal) { caught_signal = signal; };
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], &remember, &before_actions_[i]);
+    }
+    if (tcgetattr(fd_, &before_) != 0) return;
+    termios quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    quiet.c_lflag |= ICANON | ECHONL;
+    changed_ = tcsetattr(fd_, TCSAFLUSH, &quiet) == 0;
+  }
+  ~QuietTerminal() {
+    if (changed_) tcsetattr(fd_, TCSAFLUSH, &before_);
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], &before_actions_[i], nullptr);
+    }
+    if (caught_signal != 0) {
+      (void)!write(fd_, "\n", 1);
+      (void)raise(caught_signal);
+    }
+  }
+  QuietTerminal(const QuietTerminal&) = delete;
+  QuietTerminal& operator=(const QuietTerminal&) = delete;
+
+ private:
+  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+  const int fd_;
+  termios before_{};
+  std::array<struct sigaction, kSignals.size()> before_actions_{};
+  bool changed_ = false;
+};
+
+}  // namespace
+
+Result<keyslots::Secret> ask_passphrase(const std::string& prompt) {
+  const auto no_terminal = [] {
+    return Error(ErrorCode::kKeyNeeded, "a key is needed, none was given, and there is no terminal")
+        .with_hint("give --key FILE, --passphrase-file FILE or --key-file FILE");
+  };
+  const int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return no_terminal();
+  constexpr std::size_t kMaxPassphraseBytes = 512;
+  engine::SecretBytes line(kMaxPassphraseBytes + 2);
+  ssize_t n = 0;
+  {
+    const QuietTerminal quiet(fd);
+    (void)!write(fd, prompt.data(), prompt.size());
+    do {
+      n = read(fd, line.data(), line.size());
+    } while (n < 0 && errno == EINTR && caught_signal == 0);
+  }
+  close(fd);
+  if (n < 0) return no_terminal();
+  line.truncate(static_cast<std::size_t>(n));
+  if (!line.empty() && line.data()[line.size() - 1] == std::byte{'\n'}) {
+    line.truncate(line.size() - 1);
+  } else if (line.size() > kMaxPassphraseBytes) {
+    return Error(ErrorCode::kUsage, "the passphrase is longer than 512 bytes")
+        .with_hint("put it in a file: --passphrase-file FILE");
+  }
+  if (line.empty()) return Error(ErrorCode::kKeyNeeded, "no passphrase was given");
+  return keyslots::Secret{keyslots::SecretKind::kPassphrase, std::move(line), "passphrase"};
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,168 @@
+#include "tools/mount_plan.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+struct Candidate {
+  const Region* region;
+  engine::ContentSignature content;
+  bool unlocked;
+
+  std::string describe() const {
+    std::string text = fmt::format("{} ({}", region->name(), content.type);
+    if (!content.label.empty()) text += fmt::format(" '{}'", content.label);
+    return text + ")";
+  }
+};
+
+bool is_ext(const std::string& type) {
+  return type == "ext2" || type == "ext3" || type == "ext4";
+}
+
+// Recognised, but nothing that can be mounted.
+bool is_file_system(const std::string& type) {
+  constexpr std::array kOthers = {
+      "", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS", "BitLocker"};
+  return std::find(kOthers.begin(), kOthers.end(), type) == kOthers.end();
+}
+
+bool is_efi_system_partition(const Region& region) {
+  return region.entry.type == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" || region.entry.type == "0xef";
+}
+
+Candidate look_at(const Region& region) {
+  return {&region, engine::identify_content(*region.view()),
+          region.volume.has_value() && region.volume->open()};
+}
+
+// What to say of a region that was named, or is the only one, and holds no file system.
+Error nothing_to_mount(const Candidate& candidate) {
+  const std::string name = candidate.region->name();
+  const std::string& type = candidate.content.type;
+  if (candidate.region->volume && !candidate.unlocked) {
+    return candidate.region->volume->error ? *candidate.region->volume->error
+                                           : Error(ErrorCode::kKeyNeeded, name + " is locked");
+  }
+  if (type == "LVM2_member") {
+    return Error(ErrorCode::kNotSupported, name + " holds LVM volumes, not a file system")
+        .with_hint("expose the image, losetup the file of the partition, then vgchange -ay");
+  }
+  if (type == "linux_raid_member") {
+    return Error(ErrorCode::kNotSupported, name + " is a member of a RAID array, not a file system")
+        .with_hint("expose every member, losetup their files, then mdadm --assemble");
+  }
+  const std::string holds = type.empty() ? "nothing that is recognised" : type;
+  return Error(ErrorCode::kNotSupported, fmt::format("{} holds {}, not a file system", name, holds))
+      .with_hint(
+          "latchkey info shows what is in the image; latchkey expose gives its bytes as files");
+}
+
+Result<Candidate> only_one(std::vector<Candidate> candidates) {
+  if (candidates.size() == 1) return std::move(candidates.front());
+  std::string names;
+  for (const Candidate& one : candidates) {
+    names += (names.empty() ? "" : ", ") + one.describe();
+  }
+  return Error(ErrorCode::kUsage, "several file systems could be meant: " + names)
+      .with_hint(fmt::format("say which: --partition {}", candidates.front().region->number));
+}
+
+Result<Candidate> choose(const Image& image, std::optional<unsigned> partition) {
+  std::vector<const Region*> regions;
+  for (const Region& region : image.partitions) regions.push_back(&region);
+  if (regions.empty()) regions.push_back(&image.disk);
+
+  if (partition) {
+    const auto* const named = *partition == 0 ? &image.disk : [&]() -> const Region* {
+      for (const Region* region : regions) {
+        if (region->number == *partition) return region;
+      }
+      return nullptr;
+    }();
+    if (named == nullptr) {
+      return Error(ErrorCode::kUsage, fmt::format("{} has no partition {}", image.path, *partition))
+          .with_hint("latchkey info " + image.path + " lists them");
+    }
+    Candidate candidate = look_at(*named);
+    if (!is_file_system(candidate.content.type)) return nothing_to_mount(candidate);
+    return candidate;
+  }
+
+  std::vector<Candidate> unlocked;  // with a file system inside
+  std::vector<Candidate> opaque;    // unlocked, with something else inside
+  std::vector<Candidate> plain;
+  for (const Region* region : regions) {
+    Candidate candidate = look_at(*region);
+    const bool mountable = is_file_system(candidate.content.type);
+    if (candidate.unlocked) {
+      (mountable ? unlocked : opaque).push_back(std::move(candidate));
+    } else if (mountable) {
+      plain.push_back(std::move(candidate));
+    }
+  }
+  if (!unlocked.empty()) return only_one(std::move(unlocked));
+  // A key was given for it, so it is what is meant: /boot beside it is not an answer.
+  if (!opaque.empty()) return nothing_to_mount(opaque.front());
+  if (plain.size() > 1) {
+    const auto efi = std::remove_if(plain.begin(), plain.end(), [](const Candidate& candidate) {
+      return is_efi_system_partition(*candidate.region);
+    });
+    if (efi != plain.begin()) plain.erase(efi, plain.end());
+  }
+  if (!plain.empty()) return only_one(std::move(plain));
+  if (regions.size() == 1) return nothing_to_mount(look_at(*regions.front()));
+  return Error(ErrorCode::kNotSupported, image.path + " holds no file system that is recognised")
+      .with_hint("latchkey info " + image.path + " shows what is in the image");
+}
+
+Result<Driver> choose_driver(const engine::ContentSignature& content, bool is_root) {
+  if (content.type == "ntfs") return Driver::kNtfs3g;
+  if (is_root) return Driver::kKernel;
+  if (is_ext(content.type)) return Driver::kFuse2fs;
+  return Error(ErrorCode::kSystem, fmt::format("mounting {} needs root", content.type));
+}
+
+}  // namespace
+
+Result<MountPlan> plan_mount(const Image& image, std::optional<unsigned> partition, bool read_write,
+                             bool is_root) {
+  auto chosen = choose(image, partition);
+  if (!chosen.ok()) return std::move(chosen).error();
+  const Region& region = *chosen->region;
+  auto driver = choose_driver(chosen->content, is_root);
+  if (!driver.ok()) return std::move(driver).error().within(region.name());
+  if (read_write && !region.view()->writable()) {
+    const std::string reason = region.volume ? region.volume->read_only_reason : std::string();
+    return Error(ErrorCode::kNotSupported, fmt::format("{} can only be read{}{}", region.name(),
+                                                       reason.empty() ? "" : ": ", reason))
+        .with_hint("leave out --read-write");
+  }
+  MountPlan plan;
+  plan.source = {region.name(), chosen->content.type, region.view()};
+  plan.content = std::move(chosen->content);
+  plan.driver = *driver;
+  plan.read_write = read_write;
+  return plan;
+}
+
+std::string no_replay_options(const std::string& type) {
+  // ext2 has no journal, but the ext4 driver, which mounts all three, takes the option from each.
+  if (is_ext(type)) return "noload";
+  // nouuid: the original disk may be mounted on the same machine.
+  if (type == "xfs") return "norecovery,nouuid";
+  if (type == "btrfs") return "rescue=nologreplay";
+  if (type == "f2fs") return "norecovery";
+  return {};
+}
+
+}  // namespace latchkey::tools
