@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "keyslots/luks2_segments.h"
 #include "keyslots/luks2_volume.h"
 #include "keyslots/luks_area.h"
 
@@ -18,26 +19,6 @@ namespace {
 
 constexpr const char* kWhere = "luks2 header";
 
-std::uint32_t key_bytes_of(const Luks2Metadata& metadata, const Luks2Digest& digest) {
-  for (const unsigned id : digest.keyslots) {
-    for (const Luks2Keyslot& slot : metadata.keyslots) {
-      if (slot.id == id && slot.type == "luks2") return slot.key_bytes;
-    }
-  }
-  return 0;
-}
-
-// The cipher of a segment checked by check_luks2_metadata(). Tweaks count in 512-byte units
-// whatever the sector size.
-Result<engine::CipherSpec> cipher_of(const Luks2Segment& segment) {
-  auto spec = engine::parse_cipher_spec(segment.encryption);
-  if (!spec) return spec;
-  spec->sector_bytes = segment.sector_bytes;
-  spec->first_tweak = segment.iv_tweak;
-  spec->tweak_stride = segment.sector_bytes / 512;
-  return spec;
-}
-
 // A slot whose area names an unknown cipher keeps it by name: why_area_unusable() says so later.
 LuksKeyArea area_of(const Luks2Keyslot& slot, engine::CipherSpec cipher) {
   return {.offset = slot.area.offset,
@@ -49,34 +30,12 @@ LuksKeyArea area_of(const Luks2Keyslot& slot, engine::CipherSpec cipher) {
 }
 
 std::string why_requirement_unusable(const std::string& name) {
+  if (name.starts_with("online-reencrypt")) return "";  // understood, or refused, on its own
   if (name == "offline-reencrypt") {
     return "an offline re-encryption is under way: finish it with the cryptsetup-reencrypt that "
            "began it";
   }
   return fmt::format("the header requires '{}', which is not supported", engine::printable(name));
-}
-
-std::string why_segment_unusable(const Luks2Metadata& metadata, const Luks2Segment& segment) {
-  if (segment.type != "crypt") {
-    return fmt::format("segment {} is of type '{}', which is not supported", segment.id,
-                       engine::printable(segment.type));
-  }
-  if (!segment.integrity.empty()) {
-    return fmt::format(
-        "integrity protection '{}' is not supported: its tags are kept by the "
-        "kernel's dm-integrity",
-        engine::printable(segment.integrity));
-  }
-  const Luks2Digest* digest = metadata.digest_of_segment(segment.id);
-  if (digest == nullptr) return fmt::format("segment {} has no key digest", segment.id);
-  if (digest->type != "pbkdf2") {
-    return fmt::format("key digest '{}' is not supported", engine::printable(digest->type));
-  }
-  auto cipher = cipher_of(segment);
-  if (!cipher) return cipher.error().message();
-  // Without a key slot there is no telling the key's size, and no way in either.
-  const std::uint32_t key_bytes = key_bytes_of(metadata, *digest);
-  return key_bytes == 0 ? "" : why_cipher_unusable(*cipher, key_bytes);
 }
 
 }  // namespace
@@ -86,59 +45,100 @@ Luks2Volume::Luks2Volume(VolumeSource source, Luks2Header header, engine::Notice
   for (const Luks2Segment& segment : metadata().segments) {
     if (!segment.is_backup()) active_.push_back(&segment);
   }
-  const auto ciphered = std::find_if(active_.begin(), active_.end(),
-                                     [](const auto* segment) { return segment->type == "crypt"; });
-  main_ = ciphered == active_.end() ? active_.front() : *ciphered;
+  const auto is_ciphered = [](const Luks2Segment& segment) { return segment.type == "crypt"; };
+  main_ = active_.front();
+  // Ciphered if anything is, now or before or after what is under way.
+  for (const Luks2Segment& segment : metadata().segments) {
+    if (is_ciphered(segment) && !is_ciphered(*main_)) main_ = &segment;
+  }
   facts_.format = "LUKS2";
   facts_.cipher = engine::printable(main_->encryption);
   facts_.sector_bytes = std::max(main_->sector_bytes, 512U);
+  for (const Luks2Segment* segment : active_) {
+    sector_bytes_ = std::max(sector_bytes_, segment->sector_bytes);
+  }
   facts_.uuid = header_.uuid;
   facts_.label = header_.label;
   facts_.detached = source_.header != nullptr;
-  choose_digests();
-  if (!key_digests_.empty()) facts_.key_bits = 8 * key_bytes_of(metadata(), *key_digests_.front());
   facts_.unusable = why_unusable();
+  choose_digests();
+  if (!key_digests_.empty()) {
+    facts_.key_bits = 8 * luks2_key_bytes_of(metadata(), *key_digests_.front());
+  }
   describe_payload(notices);
   list_protectors();
 }
 
 void Luks2Volume::choose_digests() {
-  if (const Luks2Digest* digest = metadata().digest_of_segment(main_->id)) {
-    key_digests_.push_back(digest);
+  const auto add = [&](const Luks2Digest* digest) {
+    const bool known =
+        std::find(key_digests_.begin(), key_digests_.end(), digest) != key_digests_.end();
+    if (digest != nullptr && !known) key_digests_.push_back(digest);
+  };
+  if (reencryption_) {
+    add(reencryption_->old_digest);
+    add(reencryption_->new_digest);
+  } else {
+    add(metadata().digest_of_segment(main_->id));
   }
 }
 
-std::string Luks2Volume::why_unusable() const {
+// Also finds out about a re-encryption, which decides what makes a volume unusable.
+std::string Luks2Volume::why_unusable() {
   for (const std::string& name : metadata().requirements) {
     if (std::string why = why_requirement_unusable(name); !why.empty()) return why;
+  }
+  if (is_under_reencryption(metadata())) {
+    auto state = understand_reencryption(metadata());
+    if (!state) {
+      facts_.state = "re-encryption under way";
+      return state.error().message();
+    }
+    reencryption_ = *state;
+    return "";
   }
   if (active_.size() != 1) {
     return fmt::format("{} segments without a re-encryption are not supported", active_.size());
   }
-  return why_segment_unusable(metadata(), *main_);
+  return why_luks2_segment_unusable(metadata(), *main_, metadata().digest_of_segment(main_->id));
 }
 
 void Luks2Volume::describe_payload(engine::Notices& notices) {
-  facts_.payload_offset = main_->offset;
   const std::uint64_t header_end = 2 * header_.header_bytes + metadata().keyslots_bytes;
-  if (!facts_.detached && main_->offset < header_end) {
-    facts_.unusable = main_->offset == 0
-                          ? "this is a detached header: the data it belongs to is elsewhere"
-                          : fmt::format(
-                                "the payload at byte {} overlaps the header, which ends "
-                                "at byte {}",
-                                main_->offset, header_end);
+  std::uint64_t lowest = UINT64_MAX;
+  for (const Luks2Segment* segment : active_) lowest = std::min(lowest, segment->offset);
+  facts_.payload_offset = lowest;
+  if (!facts_.detached && lowest < header_end) {
+    facts_.unusable = lowest == 0 ? "this is a detached header: the data it belongs to is elsewhere"
+                                  : fmt::format(
+                                        "the payload at byte {} overlaps the header, which ends "
+                                        "at byte {}",
+                                        lowest, header_end);
     return;
   }
-  const std::uint64_t available =
-      luks_payload_bytes(*source_.data, main_->offset, facts_.sector_bytes, kWhere, notices);
-  facts_.payload_bytes = available;
-  if (!main_->size) return;
-  if (available < *main_->size) {
-    notices.warn(kWhere, fmt::format("the payload is {} bytes long, the device holds {} of them",
-                                     *main_->size, available));
+  // All but the last have a size and must be there: what comes after them would else move.
+  for (const Luks2Segment* segment : active_) {
+    if (segment == active_.back()) break;
+    if (!source_.data->in_range(segment->offset, *segment->size)) {
+      facts_.unusable = fmt::format("segment {} lies beyond the end of the device", segment->id);
+      return;
+    }
+    facts_.payload_bytes += *segment->size;
   }
-  facts_.payload_bytes = std::min(available, *main_->size);
+  const Luks2Segment& last = *active_.back();
+  const std::uint64_t available =
+      luks_payload_bytes(*source_.data, last.offset, sector_bytes_, kWhere, notices);
+  if (last.size && available < *last.size) {
+    notices.warn(kWhere, fmt::format("the payload is {} bytes long, the device holds {} of them",
+                                     *last.size, available));
+    if (reencryption_ && reencryption_->hot == &last) {
+      facts_.unusable = "the hot zone of a re-encryption lies beyond the end of the device";
+    }
+  }
+  facts_.payload_bytes += std::min(available, last.size.value_or(available));
+  if (reencryption_) {
+    facts_.state = describe_reencryption(metadata(), *reencryption_, facts_.payload_bytes);
+  }
 }
 
 std::string Luks2Volume::why_slot_unusable(const Luks2Keyslot& slot) const {
@@ -195,11 +195,12 @@ Result<SecretBytes> Luks2Volume::try_secret(const Protector& protector, const Se
 
 Result<UnlockedVolume> Luks2Volume::layout(std::vector<SecretBytes> keys) const {
   if (!facts_.unusable.empty()) return Error(ErrorCode::kNotSupported, facts_.unusable);
+  if (reencryption_) return layout_under_reencryption(std::move(keys));
   UnlockedVolume volume;
   volume.keys = std::move(keys);
   volume.sector_bytes = facts_.sector_bytes;
   volume.map = std::make_unique<engine::PieceMap>();
-  auto cipher = cipher_of(*main_);
+  auto cipher = luks2_cipher_of(*main_);
   if (!cipher) return std::move(cipher).error();
   if (facts_.payload_bytes > 0) {
     volume.layers.push_back({.source = Layer::Source::kData,
@@ -209,6 +210,16 @@ Result<UnlockedVolume> Luks2Volume::layout(std::vector<SecretBytes> keys) const 
                              .key = 0});
     volume.map->data(0, 0, facts_.payload_bytes);
   }
+  return volume;
+}
+
+Result<UnlockedVolume> Luks2Volume::layout_under_reencryption(std::vector<SecretBytes> keys) const {
+  if (auto verified = verify_reencryption(metadata(), *reencryption_, keys, KdfLimits::defaults());
+      !verified) {
+    return std::move(verified).error();
+  }
+  auto volume = reencryption_layout(source_, metadata(), *reencryption_, facts_.payload_bytes);
+  if (volume) volume->keys = std::move(keys);
   return volume;
 }
 

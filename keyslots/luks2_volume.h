@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "keyslots/luks2_header.h"
+#include "keyslots/luks2_reencrypt.h"
 #include "keyslots/volume_header.h"
 
 namespace latchkey::keyslots {
@@ -23,17 +25,21 @@ class Luks2Volume final : public VolumeHeader {
   engine::Result<UnlockedVolume> layout(std::vector<engine::SecretBytes> keys) const override;
 
  private:
+  engine::Result<UnlockedVolume> layout_under_reencryption(
+      std::vector<engine::SecretBytes> keys) const;
   const Luks2Metadata& metadata() const { return header_.metadata; }
   void choose_digests();
   void describe_payload(engine::Notices& notices);
   void list_protectors();
-  std::string why_unusable() const;
+  std::string why_unusable();
   std::string why_slot_unusable(const Luks2Keyslot& slot) const;
 
   const VolumeSource source_;
   const Luks2Header header_;
-  std::vector<const Luks2Segment*> active_;      // what the volume is now, in order
-  const Luks2Segment* main_ = nullptr;           // the one `info` describes: ciphered if any is
+  std::vector<const Luks2Segment*> active_;  // what the volume is now, in order
+  const Luks2Segment* main_ = nullptr;       // the one `info` describes
+  std::uint32_t sector_bytes_ = 512;         // the largest of any of them
+  std::optional<Luks2Reencryption> reencryption_;
   std::vector<const Luks2Digest*> key_digests_;  // in the order layout() takes the keys
   VolumeFacts facts_;
   std::vector<Protector> protectors_;
