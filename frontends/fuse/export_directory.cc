@@ -205,6 +205,8 @@ class ExportDirectory::Session {
  private:
   // All of them, also after one has failed: they may live on different files.
   Result<void> flush_all() {
+    constexpr const char* kWhatToDo =
+        "check the storage the image is on, then the file system in the image";
     Result<void> outcome;
     for (const Export& one : served_.list.exports) {
       if (!one.device->writable()) continue;
@@ -214,7 +216,14 @@ class ExportDirectory::Session {
           Error::system(
               fmt::format("{}: what was written may not be in the image: flush failed", one.name),
               status.sys_errno())
-              .with_hint("check the storage the image is on, then the file system in the image");
+              .with_hint(kWhatToDo);
+    }
+    const auto lost = served_.lost_writes.load();
+    if (outcome.ok() && lost > 0) {
+      outcome = Error(ErrorCode::kSystem,
+                      fmt::format("{} failed: not everything that was written is in the image",
+                                  lost == 1 ? "a write" : fmt::format("{} writes", lost)))
+                    .with_hint(kWhatToDo);
     }
     return outcome;
   }

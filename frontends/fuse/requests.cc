@@ -46,6 +46,16 @@ bool find_device(fuse_req_t request, fuse_ino_t inode, BlockDevice*& device) {
   return device != nullptr;
 }
 
+// Notes a write that was meant to be taken and was not. (A refused one, kSealed, is no loss.)
+int answer_to_write(fuse_req_t request, engine::IoStatus status) {
+  using engine::IoCode;
+  const IoCode code = status.code();
+  if (code == IoCode::kFailed || code == IoCode::kNoSpace || code == IoCode::kDamaged) {
+    served(request).lost_writes.fetch_add(1, std::memory_order_relaxed);
+  }
+  return fuse_errno(status);
+}
+
 bool attributes_of(fuse_req_t request, fuse_ino_t inode, struct stat& out) {
   const ServedExports& all = served(request);
   out = {};
@@ -166,7 +176,7 @@ void write_file(fuse_req_t request, fuse_ino_t inode, const char* bytes, std::si
   const bool durable = (file->flags & O_DSYNC) != 0;
   const auto status = device->write(start, std::as_bytes(std::span(bytes, length)),
                                     durable ? WriteFlags::kFua : WriteFlags::kNone);
-  if (!status.ok()) return void(fuse_reply_err(request, fuse_errno(status)));
+  if (!status.ok()) return void(fuse_reply_err(request, answer_to_write(request, status)));
   fuse_reply_write(request, length);
 }
 
@@ -202,8 +212,8 @@ void allocate_range(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset
   const bool beyond = start > end || wanted > end - start;
   if (beyond && (mode & FALLOC_FL_KEEP_SIZE) == 0) return void(fuse_reply_err(request, ENOSPC));
   const std::uint64_t inside = start >= end ? 0 : std::min(wanted, end - start);
-  fuse_reply_err(request,
-                 fuse_errno(device->write_zeroes(start >= end ? 0 : start, inside, flags)));
+  const auto status = device->write_zeroes(start >= end ? 0 : start, inside, flags);
+  fuse_reply_err(request, answer_to_write(request, status));
 }
 
 // A hole is what reads as zeros. An unallocated range below a cipher reads as noise: it is data.

@@ -7,7 +7,9 @@
 
 // The version of libfuse's interface that Debian 12 has: 3.14.
 #define FUSE_USE_VERSION 314
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <ctime>
 #include <memory>
 #include <span>
@@ -22,12 +24,16 @@ namespace latchkey::frontends {
 // The most one READ or WRITE carries; what libfuse's receive buffer holds.
 inline constexpr std::size_t kMaxTransferBytes = 1024 * 1024;
 
-// What handlers see of the session; the userdata of every request. Immutable while serving.
+// What handlers see of the session; the userdata of every request. Immutable while serving, but for
+// the counter.
 struct ServedExports {
   ExportList list;
   uid_t owner = 0;
   gid_t group = 0;
   std::timespec mounted_at{};
+  // Writes the storage failed to take. A driver above (ext4 on a loop device) writes back long
+  // after write(2) returned, so its user may never hear of them: close() says so.
+  mutable std::atomic<std::uint64_t> lost_writes{0};
 };
 
 // The calling thread's transfer buffer while this lives. One per worker thread.

@@ -127,6 +127,27 @@ TEST_F(DirectoryLife, CloseFlushesWritableDevices) {
   EXPECT_EQ(fixed->flushes, 0);
 }
 
+// A loop device's user may never see the error of a write: it is not forgotten.
+TEST_F(DirectoryLife, CloseTellsOfLostWrites) {
+  auto device = std::make_shared<ScriptedDevice>(random_bytes(8192, 7), true);
+  mount_one(device);
+  {
+    const FileDescriptor disk(file(), O_RDWR);
+    ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), 1);
+    device->write_status = IoCode::kSealed;
+    ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), -1);  // refused, and said so: nothing is lost
+    device->write_status = IoCode::kNoSpace;
+    ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), -1);
+    device->write_status = {};
+    ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), 1);
+  }
+  const auto closed = mounted_->close();
+  ASSERT_FALSE(closed.ok());
+  EXPECT_NE(closed.error().message().find("a write failed"), std::string::npos)
+      << closed.error().message();
+  EXPECT_EQ(device->flushes, 1);
+}
+
 TEST_F(DirectoryLife, MissingMountPointIsAnError) {
   auto result = ExportDirectory::mount(
       directory_ + "/absent",
