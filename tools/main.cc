@@ -30,6 +30,9 @@ int run(int argc, char** argv) {
   int exit_status = kDone;
   add_info_command(app, exit_status);
   add_serve_command(app, exit_status);
+  add_expose_command(app, exit_status);
+  add_mount_command(app, exit_status);
+  add_umount_command(app, exit_status);
   app.add_subcommand("demo", "make an encrypted image and open it in every way, step by step")
       ->callback([&exit_status] {
         fmt::print(stderr,
