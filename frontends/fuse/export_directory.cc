@@ -139,6 +139,9 @@ class ExportDirectory::Session {
  public:
   Session(std::string directory, ExportList exports) : directory_(std::move(directory)) {
     served_.list = std::move(exports);
+    for (const Export& one : served_.list.exports) {
+      served_.allocated_bytes.push_back(count_allocated(*one.device));
+    }
     served_.owner = geteuid();
     served_.group = getegid();
     clock_gettime(CLOCK_REALTIME, &served_.mounted_at);

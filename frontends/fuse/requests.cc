@@ -73,7 +73,7 @@ bool attributes_of(fuse_req_t request, fuse_ino_t inode, struct stat& out) {
   out.st_mode = S_IFREG | (device->writable() ? 0600 : 0400);
   out.st_nlink = 1;
   out.st_size = static_cast<off_t>(device->size_bytes());
-  out.st_blocks = static_cast<blkcnt_t>((device->size_bytes() + 511) / 512);
+  out.st_blocks = static_cast<blkcnt_t>((all.allocated_bytes[inode - kFirstFile] + 511) / 512);
   out.st_blksize = kPreferredBytes;
   return true;
 }
@@ -316,6 +316,21 @@ WorkerBuffer::WorkerBuffer() {
 
 WorkerBuffer::~WorkerBuffer() {
   worker_buffer = {};
+}
+
+std::uint64_t count_allocated(const BlockDevice& device) noexcept {
+  // A look at mount time must not take long on an image of many pieces; the rest counts as data.
+  constexpr int kMaxExtents = 4096;
+  const std::uint64_t end = device.size_bytes();
+  std::uint64_t zeros = 0;
+  std::uint64_t at = 0;
+  for (int i = 0; i < kMaxExtents && at < end; ++i) {
+    const engine::Extent extent = device.extent_at(at, end - at);
+    if (extent.length == 0) break;
+    if (extent.reads_as_zero) zeros += extent.length;
+    at += extent.length;
+  }
+  return end - zeros;
 }
 
 const fuse_lowlevel_ops& export_operations() noexcept {

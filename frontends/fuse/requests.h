@@ -13,6 +13,7 @@
 #include <ctime>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include <fuse3/fuse_lowlevel.h>
 #include <sys/types.h>
@@ -34,6 +35,9 @@ struct ServedExports {
   // Writes the storage failed to take. A driver above (ext4 on a loop device) writes back long
   // after write(2) returned, so its user may never hear of them: close() says so.
   mutable std::atomic<std::uint64_t> lost_writes{0};
+  // What stat(2) says is allocated, an export each. cp asks for holes only where it is less than
+  // the size.
+  std::vector<std::uint64_t> allocated_bytes;
 };
 
 // The calling thread's transfer buffer while this lives. One per worker thread.
@@ -50,6 +54,9 @@ class WorkerBuffer {
   };
   std::unique_ptr<std::byte[], Free> bytes_;
 };
+
+// The bytes of a device that do not read as zeros, as far as a bounded look tells.
+std::uint64_t count_allocated(const engine::BlockDevice& device) noexcept;
 
 const fuse_lowlevel_ops& export_operations() noexcept;
 

@@ -223,6 +223,9 @@ TEST_F(ExportFiles, HolesAreWhatReadsAsZero) {
                      {32768, {1, false, false}}};  // unallocated noise below a cipher: data
   mount_one(device);
   const FileDescriptor disk(file(), O_RDONLY);
+  struct stat facts {};
+  ASSERT_EQ(fstat(disk.get(), &facts), 0);
+  EXPECT_EQ(facts.st_blocks, (64 - 16) * 2);
   EXPECT_EQ(lseek(disk.get(), 0, SEEK_DATA), 0);
   EXPECT_EQ(lseek(disk.get(), 100, SEEK_HOLE), 8192);
   EXPECT_EQ(lseek(disk.get(), 9000, SEEK_HOLE), 9000);
