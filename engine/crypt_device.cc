@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <new>
+#include <utility>
+#include <vector>
 
 #include "engine/bytes.h"
 #include "engine/sector_aligner.h"
@@ -16,6 +19,44 @@ Geometry plaintext_geometry(const BlockDevice& below, std::uint64_t length,
           .sector_bytes = std::max(below.geometry().sector_bytes, cipher.sector_bytes()),
           .writable = below.writable()};
 }
+
+// A buffer for ciphertext on its way down. Each thread keeps the ones it has used; where encrypted
+// volumes are nested, each level holds one of its own while the levels below work. Ciphertext only,
+// so nothing here needs wiping.
+class Scratch {
+ public:
+  Scratch() noexcept {
+    if (!spare().empty()) {
+      buffer_ = std::move(spare().back());
+      spare().pop_back();
+    } else {
+      buffer_.reset(new (std::nothrow) Buffer);
+    }
+  }
+  ~Scratch() {
+    if (buffer_ != nullptr && spare().size() < spare().capacity()) {
+      spare().push_back(std::move(buffer_));
+    }
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  MutableBytes span() noexcept { return buffer_ ? MutableBytes(buffer_->bytes) : MutableBytes(); }
+
+ private:
+  struct Buffer {
+    alignas(64) std::array<std::byte, kCryptPieceBytes> bytes;
+  };
+  static std::vector<std::unique_ptr<Buffer>>& spare() noexcept {
+    static thread_local std::vector<std::unique_ptr<Buffer>> buffers = [] {
+      std::vector<std::unique_ptr<Buffer>> none;
+      none.reserve(2);  // deeper nesting is rare: its buffers come from the heap each time
+      return none;
+    }();
+    return buffers;
+  }
+  std::unique_ptr<Buffer> buffer_;
+};
 
 }  // namespace
 
@@ -48,10 +89,10 @@ IoStatus CryptDevice::do_read(std::uint64_t offset, std::span<std::byte> into) n
 
 IoStatus CryptDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
   if (!whole_sectors(offset, from.size())) return IoCode::kOutOfRange;
-  // Ciphertext only, so nothing here needs wiping.
-  alignas(64) static thread_local std::array<std::byte, kCryptPieceBytes> scratch;
+  Scratch scratch;
+  if (scratch.span().empty()) return {IoCode::kFailed, ENOMEM};
   while (!from.empty()) {
-    const auto piece = std::span(scratch).first(std::min(from.size(), kCryptPieceBytes));
+    const auto piece = scratch.span().first(std::min(from.size(), kCryptPieceBytes));
     cipher_->encrypt(offset / sector_bytes_, from.first(piece.size()), piece);
     if (const IoStatus s = below_->write(source_offset_ + offset, piece); !s.ok()) return s;
     offset += piece.size();

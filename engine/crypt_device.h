@@ -6,7 +6,8 @@
 // whole sectors.
 //
 // Reads decrypt in place in the caller's buffer, in pieces small enough to stay in cache; writes
-// encrypt into a per-thread scratch buffer of kCryptPieceBytes and never touch the caller's bytes.
+// encrypt into a scratch buffer of kCryptPieceBytes that the thread keeps and never touch the
+// caller's bytes.
 #pragma once
 
 #include <memory>

@@ -16,6 +16,20 @@ SectorAligner::SectorAligner(DevicePtr below, std::uint32_t sector_bytes)
 }
 
 IoStatus SectorAligner::do_read(std::uint64_t offset, std::span<std::byte> into) noexcept {
+  const std::uint64_t first = round_down(offset, sector_bytes_);
+  const std::uint64_t length = round_up(offset + into.size(), sector_bytes_) - first;
+  constexpr int kTries = 4;
+  for (int i = 0; i < kTries; ++i) {
+    const auto before = clock_.time(first, length);
+    if (!before) continue;
+    const IoStatus status = read_once(offset, into);
+    if (!status.ok() || clock_.time(first, length) == before) return status;
+  }
+  const RangeLock::Guard guard(writers_, first, length);  // busy sectors: wait for our turn
+  return read_once(offset, into);
+}
+
+IoStatus SectorAligner::read_once(std::uint64_t offset, std::span<std::byte> into) noexcept {
   // Partial first sector, whole sectors straight into the caller's buffer, partial last sector.
   while (!into.empty()) {
     const std::uint64_t sector = round_down(offset, sector_bytes_);
@@ -53,6 +67,7 @@ IoStatus SectorAligner::do_write(std::uint64_t offset, std::span<const std::byte
   const std::uint64_t first = round_down(offset, sector_bytes_);
   const std::uint64_t end = round_up(offset + from.size(), sector_bytes_);
   const RangeLock::Guard guard(writers_, first, end - first);
+  const WriteClock::Tick tick(clock_, first, end - first);
   if (first != offset || end != offset + from.size()) {
     // A merge writes part by part: ask for the whole first, so that a refusal changes nothing.
     if (const IoStatus s = below_->check_write(first, end - first); !s.ok()) return s;

@@ -3,11 +3,14 @@
 //
 // The only place in the project where alignment is handled: maps, disk views and front ends above
 // never round. Every writer, aligned or not, takes a lock on the sectors it touches, so that a
-// merge cannot bring back what another thread has just overwritten. Reads take no lock.
+// merge cannot bring back what another thread has just overwritten. Reads take no lock; they notice
+// a writer in their sectors (write_clock.h) and read again, so that no byte is ever decrypted from
+// a sector that is half old and half new.
 #pragma once
 
 #include "engine/block_device.h"
 #include "engine/range_lock.h"
+#include "engine/write_clock.h"
 
 namespace latchkey::engine {
 
@@ -27,11 +30,13 @@ class SectorAligner final : public BlockDevice {
   Extent do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept override;
   void do_prefetch(std::uint64_t offset, std::uint64_t length) noexcept override;
 
+  IoStatus read_once(std::uint64_t offset, std::span<std::byte> into) noexcept;
   IoStatus merge_sector(std::uint64_t offset, std::span<const std::byte> from) noexcept;
 
   const DevicePtr below_;
   const std::uint32_t sector_bytes_;
   RangeLock writers_;
+  WriteClock clock_;
 };
 
 }  // namespace latchkey::engine

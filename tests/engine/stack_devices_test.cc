@@ -201,6 +201,67 @@ TEST(SectorAligner, NeighboursInOneSectorDoNotLoseEachOthersWrites) {
   EXPECT_EQ(lost, 0);
 }
 
+// Storage as it is: a write reaches it piece by piece, and a read may fall in between.
+class PiecewiseDevice final : public BlockDevice {
+ public:
+  explicit PiecewiseDevice(DevicePtr below)
+      : BlockDevice(below->geometry()), below_(std::move(below)) {}
+
+ private:
+  IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override {
+    return below_->read(offset, into);
+  }
+  IoStatus do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept override {
+    for (std::size_t at = 0; at < from.size(); at += 512) {
+      const auto piece = from.subspan(at, std::min<std::size_t>(512, from.size() - at));
+      if (const IoStatus s = below_->write(offset + at, piece); !s.ok()) return s;
+      std::this_thread::yield();
+    }
+    return {};
+  }
+  const DevicePtr below_;
+};
+
+// In CBC a changed block changes every block after it, so a reader that met a half-written sector
+// would see noise in bytes that nobody touches.
+TEST(SectorAligner, ReadersNextToAWriterNeverSeeHalfASector) {
+  auto storage = std::make_shared<PiecewiseDevice>(memory(ByteVector(16 * 1024)));
+  auto spec = parse_cipher_spec("aes-cbc-plain64");
+  spec->sector_bytes = 4096;
+  auto cipher = make_sector_cipher(*spec, SecretBytes::copy_of(random_bytes(32, 1)));
+  const DevicePtr plain = make_crypt_layer(storage, 0, 16 * 1024, std::move(*cipher));
+  const ByteVector untouched = random_bytes(4096, 2);
+  ASSERT_TRUE(plain->write(0, untouched).ok());
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (unsigned i = 0; !stop; ++i) {
+      if (!plain->write(0, ByteVector(16, static_cast<std::byte>(i))).ok()) break;
+    }
+  });
+  int wrong = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    ByteVector got(4000);
+    if (!plain->read(96, got).ok() || !std::equal(got.begin(), got.end(), untouched.begin() + 96)) {
+      ++wrong;
+    }
+  }
+  stop = true;
+  writer.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// Each level of a nest of volumes encrypts into a buffer of its own: the one above is still in use.
+TEST(CryptDevice, NestedLayersOfOtherSectorSizesDoNotShareScratch) {
+  const DevicePtr outer =
+      make_crypt_layer(memory(ByteVector(64 * 1024)), 0, 64 * 1024, test_cipher(4096));
+  const DevicePtr inner = make_crypt_layer(outer, 512, 60 * 1024, test_cipher(512));
+  const ByteVector data = random_bytes(20'000, 9);
+  ASSERT_TRUE(inner->write(700, data).ok());
+  ByteVector back(data.size());
+  ASSERT_TRUE(inner->read(700, back).ok());
+  EXPECT_EQ(back, data);
+}
+
 TEST(SectorAligner, AFailedMergeReportsAndChangesNothing) {
   auto fault = std::make_shared<FaultDevice>(memory(random_bytes(8192, 3)));
   const DevicePtr plain = make_crypt_layer(fault, 0, 8192, test_cipher(4096));
