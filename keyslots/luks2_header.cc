@@ -117,7 +117,8 @@ bool belongs_to_something_else(engine::BlockDevice& device) {
     if (!device.read(0, first).ok()) return false;
     if (engine::starts_with(first, 510, "\x55\xaa")) return true;
   }
-  return !engine::identify_content(device).empty();
+  const std::string content = engine::identify_content(device).type;
+  return !content.empty() && content != "crypto_LUKS";
 }
 
 void report_unused(const Copy& copy, const char* which, engine::Notices& notices) {
