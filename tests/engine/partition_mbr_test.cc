@@ -258,7 +258,7 @@ TEST_F(PeerTables, SfdiskMbrWithLogicalPartitions) {
 
 TEST_F(PeerTables, FdiskGptWithLargeSectors) {
   if (!have_program("fdisk")) GTEST_SKIP() << "fdisk is not installed";
-  ASSERT_TRUE(shell("truncate -s 64M " + image() +
+  ASSERT_TRUE(shell("truncate -s 16M " + image() +
                     " && printf 'g\\nn\\n1\\n256\\n+999\\nw\\n' | "
                     "PATH=$PATH:/sbin:/usr/sbin fdisk --sector-size 4096 " +
                     image()));
