@@ -163,7 +163,7 @@ Result<Listener> Listener::open_unix(const NbdUnixPlace& place) {
   }
   if (::listen(socket, kBacklog) != 0) {
     const int failed = errno;
-    listener.remove();
+    listener.close();
     return Error::system(what, failed);
   }
   return listener;
@@ -224,13 +224,13 @@ std::string Listener::uri(const std::string& export_name) const {
   return fmt::format("nbd+unix:///{}?socket={}", name, percent_encoded(path_, true));
 }
 
-void Listener::remove() noexcept {
-  if (path_.empty()) return;
+void Listener::close() noexcept {
   struct stat now {};
-  if (::lstat(path_.c_str(), &now) == 0 && now.st_dev == path_device_ &&
+  if (!path_.empty() && ::lstat(path_.c_str(), &now) == 0 && now.st_dev == path_device_ &&
       now.st_ino == path_inode_) {
     ::unlink(path_.c_str());
   }
+  socket_ = UniqueFd();
 }
 
 }  // namespace nbd

@@ -37,8 +37,9 @@ class Listener {
   int fd() const noexcept { return socket_.get(); }  // non-blocking
   std::string uri(const std::string& export_name) const;
 
-  // Removes a unix socket's path, if it is still the one made here.
-  void remove() noexcept;
+  // Takes no more clients: removes a unix socket's path, if it is still the one made here, and
+  // closes the socket. The uri stays what it was.
+  void close() noexcept;
 
  private:
   Listener() = default;

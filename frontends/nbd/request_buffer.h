@@ -45,7 +45,7 @@ class RequestBuffer {
     return got > 0;
   }
 
-  static constexpr std::size_t kAheadBytes = 32 * 1024;  // more than 1000 read requests
+  static constexpr std::size_t kAheadBytes = std::size_t{32} << 10;  // more than 1000 read requests
 
  private:
   ByteStream& stream_;

@@ -83,13 +83,13 @@ class NbdServer::Impl {
         wake_(std::move(wake)) {}
   ~Impl() {
     stop();
-    if (listener_) listener_->remove();
+    listener_.close();
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   Result<void> run(int stop_fd);
-  std::string uri(const std::string& name) const { return listener_ ? listener_->uri(name) : ""; }
+  std::string uri(const std::string& name) const { return listener_.uri(name); }
 
  private:
   Result<void> accept_clients(int stop_fd);
@@ -107,7 +107,7 @@ class NbdServer::Impl {
 
   const NbdOptions options_;
   const ExportList exports_;
-  std::optional<nbd::Listener> listener_;  // empty once stopped
+  nbd::Listener listener_;
   const nbd::UniqueFd wake_;  // an eventfd that each connection touches when it is finished
   std::atomic<bool> stopping_{false};
   std::list<Connection> connections_;
@@ -116,8 +116,7 @@ class NbdServer::Impl {
 
 Result<void> NbdServer::Impl::run(int stop_fd) {
   Result<void> served = accept_clients(stop_fd);
-  if (listener_) listener_->remove();
-  listener_.reset();
+  listener_.close();
   stop();
   Result<void> flushed = flush_exports();
   return served.ok() ? flushed : served;
@@ -131,7 +130,7 @@ Result<void> NbdServer::Impl::accept_clients(int stop_fd) {
     if (pausing) until = until ? std::min(*until, accept_after_) : accept_after_;
     std::array<pollfd, 3> fds{{{stop_fd, POLLIN, 0},
                                {wake_.get(), POLLIN, 0},
-                               {pausing ? -1 : listener_->fd(), POLLIN, 0}}};
+                               {pausing ? -1 : listener_.fd(), POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), poll_timeout(now, until)) < 0) {
       if (errno == EINTR) continue;
       return Error::system("nbd server: cannot wait for clients", errno);
@@ -145,7 +144,7 @@ Result<void> NbdServer::Impl::accept_clients(int stop_fd) {
 }
 
 void NbdServer::Impl::accept_one(int stop_fd) {
-  nbd::UniqueFd socket(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC));
+  nbd::UniqueFd socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
   if (socket.get() < 0) {
     // Anything else is this client's trouble (it went away before it was accepted).
     if (passing_shortage(errno)) accept_after_ = Clock::now() + kAcceptPause;

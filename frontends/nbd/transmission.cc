@@ -23,7 +23,7 @@ constexpr std::uint32_t kPieceBytes = 256 * 1024;
 
 // Answers go out once this much waits, though more requests of the batch are to be served: the
 // client works on them meanwhile.
-constexpr std::size_t kSendAtBytes = 256 * 1024;
+constexpr std::size_t kSendAtBytes = std::size_t{256} << 10;
 
 std::uint32_t piece_at(std::uint64_t offset, std::uint32_t left) noexcept {
   const auto to_cut = static_cast<std::uint32_t>(kPieceBytes - offset % kPieceBytes);

@@ -46,7 +46,7 @@ TEST(Listener, UnixSocketIsForItsOwnerOnly) {
   ::umask(before);
   ASSERT_TRUE(listener.ok()) << listener.error().message();
   EXPECT_EQ(0600U, mode_of(folder.file("s")));
-  listener->remove();
+  listener->close();
   EXPECT_FALSE(std::filesystem::exists(folder.file("s")));
 }
 
@@ -56,7 +56,7 @@ TEST(Listener, RemovesOnlyItsOwnSocket) {
   ASSERT_TRUE(listener.ok());
   std::filesystem::rename(folder.file("s"), folder.file("moved"));
   std::ofstream(folder.file("s")) << "someone else's";
-  listener->remove();
+  listener->close();
   EXPECT_TRUE(std::filesystem::exists(folder.file("s")));
 }
 
@@ -119,7 +119,7 @@ TEST(Listener, RelativePathIsAbsoluteInTheUri) {
   std::filesystem::current_path(before);
   ASSERT_TRUE(listener.ok());
   EXPECT_THAT(listener->uri(""), ::testing::MatchesRegex(".*socket=/.*/rel\\.sock"));
-  listener->remove();
+  listener->close();
   EXPECT_FALSE(std::filesystem::exists(folder.file("rel.sock")));
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -94,17 +95,21 @@ struct SimpleReply {
 
 class RawClient {
  public:
-  explicit RawClient(const std::string& socket_path) {
-    fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  explicit RawClient(const std::string& socket_path)
+      : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     EXPECT_LT(socket_path.size(), sizeof address.sun_path);
     std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
-    EXPECT_EQ(0, ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address))
-        << std::strerror(errno);
-    const timeval limit{30, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    connect_to(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  }
+  // TCP, on 127.0.0.1.
+  explicit RawClient(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connect_to(reinterpret_cast<const sockaddr*>(&address), sizeof address);
   }
   ~RawClient() { disconnect(); }
   RawClient(const RawClient&) = delete;
@@ -253,6 +258,13 @@ class RawClient {
   }
 
  private:
+  void connect_to(const sockaddr* address, socklen_t size) {
+    EXPECT_EQ(0, ::connect(fd_, address, size)) << std::strerror(errno);
+    const timeval limit{30, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  }
+
   int fd_ = -1;
 };
 

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "frontends/nbd/server.h"
@@ -62,6 +64,18 @@ class ServedExports {
   void ask_to_stop() {
     const std::uint64_t one = 1;
     EXPECT_EQ(ssize_t{sizeof one}, ::write(stop_fd_, &one, sizeof one));
+  }
+  // Waits until nobody listens on the port any more.
+  static void wait_until_refused(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (bool refused = false; !refused; std::this_thread::yield()) {
+      const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      refused = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0;
+      ::close(probe);
+    }
   }
   // Waits until run() has returned; what it returned.
   engine::Result<void> stop() {

@@ -123,6 +123,30 @@ TEST(NbdServer, StopWhileBusyFinishesWhatItAccepted) {
   EXPECT_EQ("flush", disk->events().back().what);
 }
 
+// The same over TCP, where a socket that is shut down for reading still takes what arrives, and one
+// closed with unread input takes answers under way with it.
+TEST(NbdServer, StopOverTcpLosesNoAnswer) {
+  const auto disk = device();
+  NbdOptions options;
+  options.place = NbdTcpPlace{"127.0.0.1", 0};
+  ServedExports server(one_export(disk), options, true);
+  const auto place = parse_tcp_place(server.uri().substr(std::string("nbd://").size()));
+  ASSERT_TRUE(place.ok());
+  RawClient client(place->port);
+  client.connect(true);
+  disk->close_gate();
+  Message batch;
+  for (std::uint64_t i = 0; i < 8; ++i) batch.raw(request(kCmdRead, 0, i, i * 512, 100'000));
+  client.send(batch);
+  disk->wait_for("read", 1);
+  server.ask_to_stop();
+  server.wait_until_refused(place->port);  // the stop is under way
+  client.send(request(kCmdWrite, 0, 8, 0, 3000, ByteVector(3000)));
+  disk->open_gate();
+  for (std::uint64_t i = 0; i < 8; ++i) EXPECT_EQ(i, client.chunk().cookie);
+  EXPECT_TRUE(server.stop().ok());
+}
+
 TEST(NbdServer, ClientThatDoesNotReadCannotHoldAStop) {
   NbdOptions options;
   options.stop_timeout = 200ms;

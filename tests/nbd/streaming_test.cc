@@ -17,6 +17,10 @@ using engine::IoCode;
 
 constexpr std::uint64_t kSize = 40 << 20;
 constexpr std::uint32_t kMib = 1 << 20;
+
+constexpr std::uint32_t mib(std::uint32_t count) {
+  return count * kMib;
+}
 constexpr std::uint32_t kEperm = 1;
 constexpr std::uint32_t kEio = 5;
 constexpr std::uint32_t kEinval = 22;
@@ -56,7 +60,7 @@ class SimpleStreamingTest : public StreamingTest {};
 
 TEST_P(StreamingTest, ReadsUpTo32MiB) {
   for (const auto& [offset, length] : std::vector<std::pair<std::uint64_t, std::uint32_t>>{
-           {0, kMib + 1}, {777, 3 * kMib}, {kSize - 32 * kMib, 32 * kMib}}) {
+           {0, kMib + 1}, {777, mib(3)}, {kSize - mib(32), mib(32)}}) {
     client_.send(request(kCmdRead, 0, 9, offset, length));
     if (!structured()) {
       EXPECT_EQ(0U, client_.simple_reply().error);
@@ -80,7 +84,7 @@ TEST_P(StreamingTest, ReadsUpTo32MiB) {
 }
 
 TEST_P(StreamingTest, ReadsAbove32MiBAreRefused) {
-  client_.send(request(kCmdRead, 0, 9, 0, 32 * kMib + 1));
+  client_.send(request(kCmdRead, 0, 9, 0, mib(32) + 1));
   EXPECT_EQ(kEinval, error_value());
   client_.expect_alive(structured());
 }
@@ -98,8 +102,8 @@ TEST_P(StructuredStreamingTest, UnfragmentedReads) {
 }
 
 TEST_P(StructuredStreamingTest, ErrorInTheMiddleOfARead) {
-  device_->fail_reads(3 * kMib + 5, IoCode::kFailed);
-  client_.send(request(kCmdRead, 0, 9, 100, 6 * kMib));
+  device_->fail_reads(mib(3) + 5, IoCode::kFailed);
+  client_.send(request(kCmdRead, 0, 9, 100, mib(6)));
   std::uint64_t next = 100;
   Chunk chunk = client_.chunk();
   for (; chunk.type == kReplyOffsetData; chunk = client_.chunk()) {
@@ -111,29 +115,29 @@ TEST_P(StructuredStreamingTest, ErrorInTheMiddleOfARead) {
   EXPECT_TRUE(chunk.done());
   EXPECT_EQ(kEio, chunk.error());
   EXPECT_EQ(next, chunk.error_offset());
-  EXPECT_LE(next, 3 * kMib + 5U);
-  EXPECT_GT(next, 2 * kMib + 5U);
+  EXPECT_LE(next, mib(3) + 5U);
+  EXPECT_GT(next, mib(2) + 5U);
   client_.expect_alive(true);
 }
 
 TEST_P(SimpleStreamingTest, ErrorInTheMiddleOfAReadCloses) {
-  device_->fail_reads(3 * kMib + 5, IoCode::kFailed);
-  client_.send(request(kCmdRead, 0, 9, 100, 6 * kMib));
+  device_->fail_reads(mib(3) + 5, IoCode::kFailed);
+  client_.send(request(kCmdRead, 0, 9, 100, mib(6)));
   EXPECT_EQ(0U, client_.simple_reply().error);
-  const ByteVector got = client_.receive_up_to(6 * kMib);
-  EXPECT_LE(got.size(), 3 * kMib + 5U - 100);
+  const ByteVector got = client_.receive_up_to(mib(6));
+  EXPECT_LE(got.size(), mib(3) + 5U - 100);
   EXPECT_TRUE(is_pattern(got, 100));
 }
 
 TEST_P(StreamingTest, ErrorInTheFirstPieceIsAnAnswer) {
   device_->fail_reads(100, IoCode::kDamaged);
-  client_.send(request(kCmdRead, 0, 9, 100, 6 * kMib));
+  client_.send(request(kCmdRead, 0, 9, 100, mib(6)));
   EXPECT_EQ(kEio, error_value());
   client_.expect_alive(structured());
 }
 
 TEST_P(StreamingTest, WritesUpTo32MiB) {
-  for (const std::uint32_t length : {kMib + 1, 5 * kMib + 333, 32 * kMib}) {
+  for (const std::uint32_t length : {kMib + 1, mib(5) + 333, mib(32)}) {
     ByteVector data(length);
     for (std::size_t i = 0; i < data.size(); ++i) data[i] = ScriptedDevice::pattern(i * 3 + length);
     ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 4099, length, data)));
@@ -141,16 +145,16 @@ TEST_P(StreamingTest, WritesUpTo32MiB) {
     const ByteVector bytes = device_->bytes();
     EXPECT_TRUE(std::equal(data.begin(), data.end(), bytes.begin() + 4099));
     EXPECT_TRUE(is_pattern(engine::Bytes(bytes).first(4099), 0));
-    EXPECT_TRUE(is_pattern(engine::Bytes(bytes).subspan(4099 + 32 * kMib), 4099 + 32 * kMib));
+    EXPECT_TRUE(is_pattern(engine::Bytes(bytes).subspan(4099 + mib(32)), 4099 + mib(32)));
   }
   EXPECT_EQ(0U, device_->count("flush"));
   client_.expect_alive(structured());
 }
 
 TEST_P(StreamingTest, PiecesAreCutAtSectors) {
-  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 513, 3 * kMib, ByteVector(3 * kMib))));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 513, mib(3), ByteVector(mib(3)))));
   EXPECT_EQ(0U, error_value());
-  client_.send(request(kCmdRead, 0, 9, 513, 3 * kMib));
+  client_.send(request(kCmdRead, 0, 9, 513, mib(3)));
   device_->wait_for("read", 4);
   for (const ScriptedDevice::Event& event : device_->events()) {
     if (event.what == "prefetch" || event.offset == 513) continue;
@@ -159,44 +163,44 @@ TEST_P(StreamingTest, PiecesAreCutAtSectors) {
 }
 
 TEST_P(StreamingTest, WritesAreAppliedAsTheyArrive) {
-  const ByteVector data(4 * kMib);
-  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, 4 * kMib)));
-  ASSERT_TRUE(client_.send(engine::Bytes(data).first(3 * kMib)));
+  const ByteVector data(mib(4));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, mib(4))));
+  ASSERT_TRUE(client_.send(engine::Bytes(data).first(mib(3))));
   device_->wait_for("write", 2);  // with a quarter of the payload still to come
-  ASSERT_TRUE(client_.send(engine::Bytes(data).subspan(3 * kMib)));
+  ASSERT_TRUE(client_.send(engine::Bytes(data).subspan(mib(3))));
   EXPECT_EQ(0U, error_value());
 }
 
 TEST_P(StreamingTest, FuaFlushesOnceAtTheEnd) {
-  ASSERT_TRUE(client_.send(request(kCmdWrite, kCmdFlagFua, 9, 0, 2 * kMib, ByteVector(2 * kMib))));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, kCmdFlagFua, 9, 0, mib(2), ByteVector(mib(2)))));
   EXPECT_EQ(0U, error_value());
   EXPECT_EQ(1U, device_->count("flush"));
   EXPECT_EQ("flush", device_->events().back().what);
   device_->fail_flushes(IoCode::kFailed);
-  ASSERT_TRUE(client_.send(request(kCmdWrite, kCmdFlagFua, 9, 0, 2 * kMib, ByteVector(2 * kMib))));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, kCmdFlagFua, 9, 0, mib(2), ByteVector(mib(2)))));
   EXPECT_EQ(kEio, error_value());
 }
 
 TEST_P(StreamingTest, RefusedWritesChangeNothing) {
-  device_->seal(4 * kMib, 1);
-  const ByteVector data(8 * kMib);
-  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, 8 * kMib, data)));
+  device_->seal(mib(4), 1);
+  const ByteVector data(mib(8));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, mib(8), data)));
   EXPECT_EQ(kEperm, error_value());
   ASSERT_TRUE(client_.send(
-      request(kCmdWrite, 0, 9, kSize - kMib, 2 * kMib, engine::Bytes(data).first(2 * kMib))));
+      request(kCmdWrite, 0, 9, kSize - kMib, mib(2), engine::Bytes(data).first(mib(2)))));
   EXPECT_EQ(kEnospc, error_value());
   ASSERT_TRUE(client_.send(
-      request(kCmdWrite, 0, 9, UINT64_MAX - 5, 2 * kMib, engine::Bytes(data).first(2 * kMib))));
+      request(kCmdWrite, 0, 9, UINT64_MAX - 5, mib(2), engine::Bytes(data).first(mib(2)))));
   EXPECT_EQ(kEnospc, error_value());
   ASSERT_TRUE(client_.send(
-      request(kCmdWrite, kCmdFlagNoHole, 9, 0, 2 * kMib, engine::Bytes(data).first(2 * kMib))));
+      request(kCmdWrite, kCmdFlagNoHole, 9, 0, mib(2), engine::Bytes(data).first(mib(2)))));
   EXPECT_EQ(kEinval, error_value());
   EXPECT_EQ(0U, device_->count("write"));
   client_.expect_alive(structured());
 }
 
 TEST_P(StreamingTest, OversizedWritesAreDroppedOrClose) {
-  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, 33 * kMib, ByteVector(33 * kMib))));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, mib(33), ByteVector(mib(33)))));
   EXPECT_EQ(kEinval, error_value());
   EXPECT_EQ(0U, device_->count("write"));
   client_.expect_alive(structured());
@@ -205,7 +209,7 @@ TEST_P(StreamingTest, OversizedWritesAreDroppedOrClose) {
 }
 
 TEST_P(StreamingTest, HalfAPayloadThenGone) {
-  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, 4 * kMib, ByteVector(2 * kMib))));
+  ASSERT_TRUE(client_.send(request(kCmdWrite, 0, 9, 0, mib(4), ByteVector(mib(2)))));
   ASSERT_EQ(0, ::shutdown(client_.fd(), SHUT_WR));
   EXPECT_TRUE(client_.closed());
   RawClient next(server_.socket_path());
@@ -215,7 +219,7 @@ TEST_P(StreamingTest, HalfAPayloadThenGone) {
 
 TEST_P(StreamingTest, ClientThatGoesAwayInTheMiddleOfAnAnswer) {
   Message batch;
-  for (std::uint64_t i = 0; i < 4; ++i) batch.raw(request(kCmdRead, 0, i, 0, 32 * kMib));
+  for (std::uint64_t i = 0; i < 4; ++i) batch.raw(request(kCmdRead, 0, i, 0, mib(32)));
   client_.send(batch);
   client_.receive(1000);
   client_.disconnect();
