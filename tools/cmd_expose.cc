@@ -19,7 +19,9 @@ class ExposePresenter final : public Presenter {
  public:
   Result<void> start(const OpenedImage& opened, const std::string& directory,
                      const MountRecord& /*record*/) override {
-    auto mounted = ExportDirectory::mount(directory, opened.exports, {opened.image.path});
+    frontends::DirectoryOptions visible;
+    visible.source = opened.image.path;
+    auto mounted = ExportDirectory::mount(directory, opened.exports, visible);
     if (!mounted.ok()) return std::move(mounted).error();
     directory_ = std::move(mounted).value();
     return {};

@@ -92,8 +92,12 @@ class MountPresenter final : public Presenter {
                         : std::move(plan).error();
     }
     warn_of_unclean(*plan);
-    auto served =
-        ExportDirectory::mount(record.hidden_directory(), {{plan->source}, 0}, {opened.image.path});
+    frontends::DirectoryOptions visible;
+    visible.source = opened.image.path;
+    // ntfs-3g is setuid root, and FUSE counts it as another user. Who may read the file is decided
+    // by its mode all the same.
+    visible.allow_other = plan->driver == Driver::kNtfs3g && may_allow_other();
+    auto served = ExportDirectory::mount(record.hidden_directory(), {{plan->source}, 0}, visible);
     if (!served.ok()) return std::move(served).error();
     served_ = std::move(served).value();
     const std::string file = record.hidden_directory() + "/" + plan->source.name;

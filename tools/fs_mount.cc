@@ -1,13 +1,17 @@
 #include "tools/fs_mount.h"
 
 #include <cerrno>
+#include <fstream>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "tools/exit_status.h"
 #include "tools/helper_program.h"
 #include "tools/loop_device.h"
 #include "tools/mount_point.h"
@@ -61,12 +65,30 @@ Result<void> mount_by_kernel(const MountPlan& plan, const std::string& file,
   return refused_by_kernel(plan, errno);
 }
 
+Error refused_by_program(const MountPlan& plan, const std::string& program,
+                         const HelperOutcome& outcome) {
+  const std::string said =
+      outcome.said.empty() ? fmt::format("exit status {}", outcome.exit_status) : outcome.said;
+  Error error(ErrorCode::kDamaged,
+              fmt::format("{} refuses {}: {}", program, plan.source.name, said));
+  if (plan.driver == Driver::kNtfs3g && !may_allow_other()) {
+    // Debian's ntfs-3g is setuid root, and FUSE keeps such programs from a user's own mounts.
+    return Error(ErrorCode::kSystem, error.message())
+        .with_hint("use sudo, or add the line user_allow_other to /etc/fuse.conf");
+  }
+  return std::move(error).with_hint(
+      "latchkey expose gives the file system as a file, for tools that repair it");
+}
+
 Result<void> mount_by_program(const MountPlan& plan, const std::string& file,
                               const std::string& directory) {
   const bool ntfs = plan.driver == Driver::kNtfs3g;
   std::string options = plan.read_write ? "rw" : "ro";
   options += ",nodev,nosuid";
-  if (!ntfs) {
+  if (ntfs) {
+    // Its own default is that every user of the machine may read and write everything.
+    options += fmt::format(",umask=077,uid={},gid={}", geteuid(), getegid());
+  } else {
     if (!plan.read_write) options += ",norecovery";
     // Whoever holds the image and its key may read all of it; without this, fuse2fs applies the
     // owners and modes of the machine the image came from.
@@ -75,16 +97,30 @@ Result<void> mount_by_program(const MountPlan& plan, const std::string& file,
   const std::string program = ntfs ? "ntfs-3g" : "fuse2fs";
   auto outcome = run_helper({program, file, directory, "-o", options}, program);
   if (!outcome.ok()) return std::move(outcome).error();
-  if (outcome->exit_status == 0 && mounted_type(directory)) return {};
-  return Error(
-             ErrorCode::kDamaged,
-             fmt::format("{} refuses {}: {}", program, plan.source.name,
-                         outcome->said.empty() ? fmt::format("exit status {}", outcome->exit_status)
-                                               : outcome->said))
-      .with_hint("latchkey expose gives the file system as a file, for tools that repair it");
+  if (outcome->exit_status != 0 || !mounted_type(directory)) {
+    return refused_by_program(plan, program, *outcome);
+  }
+  // ntfs-3g falls back to reading where Windows has hibernated or crashed.
+  struct statvfs facts {};
+  if (plan.read_write && statvfs(directory.c_str(), &facts) == 0 &&
+      (facts.f_flag & ST_RDONLY) != 0) {
+    warn(fmt::format("{} can only be read: {}", plan.source.name, outcome->said));
+  }
+  return {};
 }
 
 }  // namespace
+
+bool may_allow_other() {
+  if (geteuid() == 0) return true;
+  std::ifstream configuration("/etc/fuse.conf");
+  for (std::string line; std::getline(configuration, line);) {
+    std::istringstream words(line);
+    std::string word;
+    if (words >> word && word == "user_allow_other") return true;
+  }
+  return false;
+}
 
 Result<void> mount_file_system(const MountPlan& plan, const std::string& file,
                                const std::string& directory) {

@@ -9,6 +9,10 @@
 
 namespace latchkey::tools {
 
+// May this process let other users' programs see its FUSE mounts? root always; others where
+// /etc/fuse.conf says user_allow_other.
+bool may_allow_other();
+
 // `file` is where the plan's source can be opened. Errors: kDamaged (the driver refuses the file
 // system), kNotSupported (no driver for it in this kernel), kSystem.
 engine::Result<void> mount_file_system(const MountPlan& plan, const std::string& file,

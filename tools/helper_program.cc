@@ -36,19 +36,16 @@ std::string find_program(const std::string& name) {
   return {};
 }
 
-// What was written to `fd`, its last non-empty line.
-std::string last_line(int fd) {
+// What was written to `fd`, its first line with something in it. (The last lines of such programs
+// are advice and addresses.)
+std::string first_line(int fd) {
   std::array<char, 4096> text{};
-  const off_t size = lseek(fd, 0, SEEK_END);
-  const off_t start =
-      size > static_cast<off_t>(text.size()) ? size - static_cast<off_t>(text.size()) : 0;
-  const ssize_t got = pread(fd, text.data(), text.size(), start);
+  const ssize_t got = pread(fd, text.data(), text.size(), 0);
   std::istringstream lines(std::string(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0));
-  std::string last;
   for (std::string line; std::getline(lines, line);) {
-    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+    if (line.find_first_not_of(" \t\r") != std::string::npos) return engine::printable(line);
   }
-  return engine::printable(last);
+  return {};
 }
 
 Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& argv, int output) {
@@ -101,7 +98,7 @@ Result<HelperOutcome> run_helper(const std::vector<std::string>& argv,
   }
   HelperOutcome outcome;
   outcome.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.said = last_line(output);
+  outcome.said = first_line(output);
   close(output);
   return outcome;
 }

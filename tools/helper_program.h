@@ -11,7 +11,7 @@ namespace latchkey::tools {
 
 struct HelperOutcome {
   int exit_status = 0;  // 128 + signal where it was killed
-  std::string said;     // the last line it printed, made printable
+  std::string said;     // the first line it printed, made printable
 };
 
 // Runs argv[0], found in PATH or the sbin directories, and waits for it. It gets no descriptor of

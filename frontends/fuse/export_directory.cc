@@ -87,12 +87,18 @@ std::string option_value(std::string text) {
   return text;
 }
 
+bool any_writable(const ExportList& exports) {
+  return std::any_of(exports.exports.begin(), exports.exports.end(),
+                     [](const Export& one) { return one.device->writable(); });
+}
+
 std::string mount_options(const ExportList& exports, const DirectoryOptions& options) {
-  const bool writable = std::any_of(exports.exports.begin(), exports.exports.end(),
-                                    [](const Export& one) { return one.device->writable(); });
+  const bool writable = any_writable(exports);
   return fmt::format(
-      "{},nosuid,nodev,noexec,noatime,default_permissions,max_read={},subtype={},fsname={}",
-      writable ? "rw" : "ro", kMaxTransferBytes, "latchkey", option_value(options.source));
+      "{},nosuid,nodev,noexec,noatime,default_permissions{},max_read={},subtype={},"
+      "fsname={}",
+      writable ? "rw" : "ro", options.allow_other ? ",allow_other" : "", kMaxTransferBytes,
+      "latchkey", option_value(options.source));
 }
 
 Result<void> fuse_usable() {
@@ -171,7 +177,7 @@ class ExportDirectory::Session {
     const unsigned per_machine = 2 * std::max(1U, std::thread::hardware_concurrency());
     const unsigned count =
         options.workers != 0 ? options.workers : std::clamp(per_machine, 4U, 16U);
-    return workers_->start(count);
+    return workers_->start(count, any_writable(served_.list));
   }
 
   Ending wait(int stop_fd) {

@@ -29,6 +29,9 @@ namespace latchkey::frontends {
 struct DirectoryOptions {
   std::string source = "latchkey";  // the name shown in the mount table
   unsigned workers = 0;             // threads; 0: two a processor, at least four
+  // Lets processes of other users ask at all; modes and owners still decide. An ordinary user needs
+  // the line user_allow_other in /etc/fuse.conf for it.
+  bool allow_other = false;
 };
 
 class ExportDirectory {

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 namespace latchkey::frontends {
@@ -46,7 +47,7 @@ SessionWorkers::~SessionWorkers() {
   if (ended_fd_ >= 0) ::close(ended_fd_);
 }
 
-engine::Result<void> SessionWorkers::start(unsigned count) {
+engine::Result<void> SessionWorkers::start(unsigned count, bool writes) {
   if (ended_fd_ < 0) return engine::Error::system("cannot make an event descriptor", EMFILE);
   if (auto installed = install_wake_handler(); !installed.ok()) return installed;
   try {
@@ -57,7 +58,7 @@ engine::Result<void> SessionWorkers::start(unsigned count) {
         ++running_;
       }
       try {
-        threads_.emplace_back([this] { run(); });
+        threads_.emplace_back([this, writes] { run(writes); });
       } catch (...) {
         const std::lock_guard lock(mutex_);
         --running_;
@@ -74,8 +75,12 @@ engine::Result<void> SessionWorkers::start(unsigned count) {
   return {};
 }
 
-void SessionWorkers::run() noexcept {
+void SessionWorkers::run(bool writes) noexcept {
   accept_only_wake();
+  // A file system on a loop device on this session: when memory is short the kernel writes dirty
+  // pages through us, and we must not wait for that very write when we allocate. Root only; others
+  // have no loop devices.
+  if (writes) prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
   {
     const WorkerBuffer buffer;
     fuse_buf request{};

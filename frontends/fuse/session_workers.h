@@ -25,7 +25,8 @@ class SessionWorkers {
   SessionWorkers(const SessionWorkers&) = delete;
   SessionWorkers& operator=(const SessionWorkers&) = delete;
 
-  engine::Result<void> start(unsigned count);
+  // `writes`: the kernel may have to write through this session to get memory back.
+  engine::Result<void> start(unsigned count, bool writes);
 
   // Readable once the session has ended by itself: unmounted, and no user left.
   int ended_fd() const noexcept { return ended_fd_; }
@@ -34,7 +35,7 @@ class SessionWorkers {
   void stop() noexcept;
 
  private:
-  void run() noexcept;
+  void run(bool writes) noexcept;
 
   fuse_session* const session_;
   int ended_fd_ = -1;

@@ -46,7 +46,8 @@ TEST_F(DirectoryLife, StopUnmounts) {
 
 // A file is open and a read is being worked on: the read is finished, then everything is refused.
 TEST_F(DirectoryLife, StopWhileBusyFinishesWhatWasAccepted) {
-  auto device = std::make_shared<ScriptedDevice>(random_bytes(1 << 20, 3), true);
+  const auto content = random_bytes(1 << 20, 3);
+  auto device = std::make_shared<ScriptedDevice>(content, true);
   mount_one(device);
   const FileDescriptor disk(file(), O_RDWR);
   device->close_gate();
@@ -58,7 +59,7 @@ TEST_F(DirectoryLife, StopWhileBusyFinishesWhatWasAccepted) {
   device->open_gate();
   EXPECT_TRUE(closed.get().ok());
   EXPECT_EQ(read.get(), 4096);
-  EXPECT_EQ(std::memcmp(into.data(), device->bytes().data() + 4096, 4096), 0);
+  EXPECT_EQ(std::memcmp(into.data(), content.data() + 4096, 4096), 0);
   EXPECT_EQ(pread(disk.get(), into.data(), into.size(), 0), -1);
   EXPECT_TRUE(errno == ENOTCONN || errno == ECONNABORTED) << errno;
   EXPECT_FALSE(is_mounted());
@@ -113,7 +114,7 @@ TEST_F(DirectoryLife, CloseFlushesWritableDevices) {
   auto first = std::make_shared<ScriptedDevice>(random_bytes(8192, 7), true);
   auto second = std::make_shared<ScriptedDevice>(random_bytes(8192, 7), true);
   auto fixed = std::make_shared<ScriptedDevice>(random_bytes(8192, 7), false);
-  first->flush_status = IoCode::kFailed;
+  first->flush_status.store(IoCode::kFailed);
   mount({{{"disk", "", first}, {"p1", "", second}, {"p2", "", fixed}}, 0});
   ASSERT_EQ(unmount(directory_), 0);
   EXPECT_EQ(mounted_->wait(-1), ExportDirectory::Ending::kUnmounted);
@@ -134,11 +135,11 @@ TEST_F(DirectoryLife, CloseTellsOfLostWrites) {
   {
     const FileDescriptor disk(file(), O_RDWR);
     ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), 1);
-    device->write_status = IoCode::kSealed;
+    device->write_status.store(IoCode::kSealed);
     ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), -1);  // refused, and said so: nothing is lost
-    device->write_status = IoCode::kNoSpace;
+    device->write_status.store(IoCode::kNoSpace);
     ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), -1);
-    device->write_status = {};
+    device->write_status.store(engine::IoStatus());
     ASSERT_EQ(pwrite(disk.get(), "x", 1, 0), 1);
   }
   const auto closed = mounted_->close();

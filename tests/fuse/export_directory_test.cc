@@ -217,10 +217,10 @@ TEST_F(ExportFiles, FsyncReachesFlush) {
 
 TEST_F(ExportFiles, HolesAreWhatReadsAsZero) {
   auto device = std::make_shared<ScriptedDevice>(random_bytes(64 * 1024, 11), false);
-  device->extents = {{8192, {1, true, false}},     // data
-                     {16384, {1, false, true}},    // hole
-                     {24576, {1, true, true}},     // allocated zeros: reads as a hole
-                     {32768, {1, false, false}}};  // unallocated noise below a cipher: data
+  device->set_extents({{8192, {1, true, false}},      // data
+                       {16384, {1, false, true}},     // hole
+                       {24576, {1, true, true}},      // allocated zeros: reads as a hole
+                       {32768, {1, false, false}}});  // unallocated noise below a cipher: data
   mount_one(device);
   const FileDescriptor disk(file(), O_RDONLY);
   struct stat facts {};
@@ -233,7 +233,7 @@ TEST_F(ExportFiles, HolesAreWhatReadsAsZero) {
   EXPECT_EQ(lseek(disk.get(), 24576, SEEK_HOLE), 64 * 1024);  // the end counts as a hole
   EXPECT_EQ(lseek(disk.get(), 64 * 1024, SEEK_DATA), -1);
   EXPECT_EQ(errno, ENXIO);
-  device->extents = {{64 * 1024, {1, false, true}}};
+  device->set_extents({{64 * 1024, {1, false, true}}});
   EXPECT_EQ(lseek(disk.get(), 5, SEEK_DATA), -1);
   EXPECT_EQ(errno, ENXIO);
 }
@@ -265,7 +265,7 @@ TEST_F(ExportFiles, RangesCanBeZeroed) {
 TEST_F(ExportFiles, AFailedReadSendsNoBytes) {
   auto device =
       std::make_shared<ScriptedDevice>(std::vector<std::byte>(8192, std::byte{'S'}), true);
-  device->read_status = IoCode::kFailed;
+  device->read_status.store(IoCode::kFailed);
   mount_one(device);
   const FileDescriptor disk(file(), O_RDONLY);
   std::array<char, 4096> into{};
@@ -289,7 +289,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(ErrorMapping, ReachesTheCallerEveryTime) {
   auto device = std::make_shared<ScriptedDevice>(random_bytes(8192, 13), true);
-  device->read_status = device->write_status = device->flush_status = GetParam().status;
+  device->read_status.store(GetParam().status);
+  device->write_status.store(GetParam().status);
+  device->flush_status.store(GetParam().status);
   mount_one(device);
   const FileDescriptor disk(file(), O_RDWR);
   std::array<char, 512> block{};

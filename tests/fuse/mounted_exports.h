@@ -39,14 +39,19 @@ class ScriptedDevice final : public engine::BlockDevice {
   explicit ScriptedDevice(std::vector<std::byte> bytes, bool writable)
       : BlockDevice({bytes.size(), 512, writable}), bytes_(std::move(bytes)) {}
 
-  engine::IoStatus read_status;
-  engine::IoStatus write_status;
-  engine::IoStatus flush_status;
-  std::vector<std::pair<std::uint64_t, engine::Extent>> extents;  // end offset, what is before it
+  std::atomic<engine::IoStatus> read_status{};
+  std::atomic<engine::IoStatus> write_status{};
+  std::atomic<engine::IoStatus> flush_status{};
   std::atomic<int> flushes{0};
   std::atomic<int> fast_zeroes{0};
   std::atomic<int> slow_zeroes{0};
-  bool fast_zero_supported = true;
+  std::atomic<bool> fast_zero_supported{true};
+
+  // Each: the offset where it ends, and what is before it. Behind the last: data.
+  void set_extents(std::vector<std::pair<std::uint64_t, engine::Extent>> extents) {
+    const std::lock_guard lock(bytes_mutex_);
+    extents_ = std::move(extents);
+  }
 
   // The next reads wait until open_gate(); wait_for_reader() returns when one has arrived.
   void close_gate() {
@@ -62,7 +67,10 @@ class ScriptedDevice final : public engine::BlockDevice {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return readers_waiting_ > 0; });
   }
-  const std::vector<std::byte>& bytes() const { return bytes_; }
+  std::vector<std::byte> bytes() const {
+    const std::lock_guard lock(bytes_mutex_);
+    return bytes_;
+  }
 
  private:
   engine::IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override {
@@ -79,7 +87,8 @@ class ScriptedDevice final : public engine::BlockDevice {
   }
   engine::IoStatus do_write(std::uint64_t offset,
                             std::span<const std::byte> from) noexcept override {
-    if (!write_status.ok()) return write_status;
+    const engine::IoStatus status = write_status;
+    if (!status.ok()) return status;
     const std::lock_guard lock(bytes_mutex_);
     std::memcpy(bytes_.data() + offset, from.data(), from.size());
     return {};
@@ -98,15 +107,17 @@ class ScriptedDevice final : public engine::BlockDevice {
     return flush_status;
   }
   engine::Extent do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept override {
-    for (const auto& [end, extent] : extents) {
+    const std::lock_guard lock(bytes_mutex_);
+    for (const auto& [end, extent] : extents_) {
       if (offset >= end) continue;
       return {std::min(length, end - offset), extent.allocated, extent.reads_as_zero};
     }
     return {length, true, false};
   }
 
+  mutable std::mutex bytes_mutex_;  // also of extents_
   std::vector<std::byte> bytes_;
-  std::mutex bytes_mutex_;
+  std::vector<std::pair<std::uint64_t, engine::Extent>> extents_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool gate_closed_ = false;

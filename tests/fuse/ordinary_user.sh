@@ -58,6 +58,14 @@ echo "== NTFS through ntfs-3g"
 truncate -s 40M ntfs.img
 mkntfs -q -F ntfs.img >/dev/null 2>&1
 chown nobody ntfs.img
+sed '/user_allow_other/d' /etc/fuse.conf >"$work/fuse.conf"
+mount --bind "$work/fuse.conf" /etc/fuse.conf
+if [ -u "$(command -v ntfs-3g)" ]; then
+  expect 5 'ntfs-3g refuses' as_user "$LATCHKEY" mount ntfs.img dir
+  grep -q '^hint: .*user_allow_other' "$work/stderr" || fail "hint: $(cat "$work/stderr")"
+  await no_servers || fail "the server stays"
+fi
+echo user_allow_other >>"$work/fuse.conf"
 as_user "$LATCHKEY" mount --read-write ntfs.img dir
 as_user cp random dir/file
 as_user "$LATCHKEY" umount dir
