@@ -17,7 +17,7 @@ namespace latchkey::engine {
 // The start of a device, read once, and a few blocks elsewhere on request.
 class ProbeView {
  public:
-  static constexpr std::size_t kHeadBytes = 128 * 1024;
+  static constexpr std::size_t kHeadBytes = std::size_t{128} * 1024;
 
   explicit ProbeView(BlockDevice& device);
 

@@ -115,8 +115,9 @@ std::optional<ContentSignature> probe_raid(const ProbeView& view) {
   if (sectors >= 16) {
     if (auto hit = raid_at(view, round_down(sectors - 16, 8) * 512, 1)) return hit;
   }
-  const std::uint64_t whole = round_down(view.size_bytes(), 64 * 1024);
-  return whole >= 64 * 1024 ? raid_at(view, whole - 64 * 1024, 0) : std::nullopt;
+  constexpr std::uint64_t kOldUnit = std::uint64_t{64} * 1024;
+  const std::uint64_t whole = round_down(view.size_bytes(), kOldUnit);
+  return whole >= kOldUnit ? raid_at(view, whole - kOldUnit, 0) : std::nullopt;
 }
 
 // The label may be in any of the first four sectors; it says where the physical volume's header is.

@@ -58,7 +58,7 @@ void warn_of_promised_format(std::string_view file_name, Notices& notices) {
 
 }  // namespace
 
-Result<Container> open_container(std::shared_ptr<GrowableDevice> file, Notices& notices,
+Result<Container> open_container(const std::shared_ptr<GrowableDevice>& file, Notices& notices,
                                  std::string_view file_name) {
   for (const Probe& probe : kProbes) {
     auto container = probe.open(file, notices);

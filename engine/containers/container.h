@@ -28,7 +28,7 @@ struct Container {
 // none is found is a warning. Errors: kDamaged, kNotSupported, kSystem. What could be got around is
 // a notice: a missing footer (the file is then raw), a bad checksum with a good second copy, a file
 // shorter than its headers declare.
-Result<Container> open_container(std::shared_ptr<GrowableDevice> file, Notices& notices,
+Result<Container> open_container(const std::shared_ptr<GrowableDevice>& file, Notices& notices,
                                  std::string_view file_name = {});
 
 }  // namespace latchkey::engine

@@ -19,7 +19,7 @@ namespace latchkey::engine {
 // its end would lie beyond what a 32-bit sector number reaches.
 inline constexpr std::uint32_t kVhdBadEntry = 0xfffffffe;
 // More than this many bytes of table are refused: a 2 TiB disk of 2 MiB blocks needs 4 MiB.
-inline constexpr std::uint64_t kMaxVhdTableBytes = 64 * 1024 * 1024;
+inline constexpr std::uint64_t kMaxVhdTableBytes = std::uint64_t{64} * 1024 * 1024;
 
 struct VhdBlockLayout {
   std::uint64_t header_offset = 0;

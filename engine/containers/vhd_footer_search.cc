@@ -20,11 +20,20 @@ struct Located {
   std::uint64_t bytes = 0;
 };
 
+Result<bool> has_header_at(BlockDevice& file, std::uint64_t offset) {
+  if (!file.in_range(offset, kVhdHeaderBytes)) return false;
+  auto bytes = read_bytes(file, offset, kVhdHeaderBytes, "vhd dynamic header");
+  if (!bytes) return std::move(bytes).error();
+  const auto header = parse_vhd_header(*bytes);
+  return header.has_value() && header->checksum_good;
+}
+
 // A footer that is not the last thing in the file could be a guest's data: a VHD kept inside the
-// disk. It counts only with a good checksum, and for a fixed disk where the disk ends close by.
-bool believable_inside(const VhdFooter& footer, std::uint64_t at) {
+// disk. It counts only with a good checksum, for a fixed disk where the disk ends close by, and for
+// another where its header is.
+Result<bool> believable_inside(BlockDevice& file, const VhdFooter& footer, std::uint64_t at) {
   if (!footer.checksum_good || !footer.sound()) return false;
-  if (!footer.is(VhdType::kFixed)) return true;
+  if (!footer.is(VhdType::kFixed)) return has_header_at(file, footer.data_offset);
   return footer.current_size <= at && at - footer.current_size <= kVhdSearchBytes;
 }
 
@@ -44,7 +53,10 @@ Result<std::optional<Located>> search_end(BlockDevice& file) {
     const bool last_thing = left <= kVhdFooterBytes;
     // Offset 0 belongs to the copy of a dynamic disk, unless there is nothing else in the file.
     if (window_at + at == 0 && !last_thing) break;
-    if (last_thing || believable_inside(*footer, window_at + at)) {
+    auto believable =
+        last_thing ? Result<bool>(true) : believable_inside(file, *footer, window_at + at);
+    if (!believable) return std::move(believable).error();
+    if (*believable) {
       return std::optional(Located{*footer, window_at + at, std::min(left, kVhdFooterBytes)});
     }
   }
@@ -59,16 +71,6 @@ Result<std::optional<Located>> read_front(BlockDevice& file) {
   // A fixed disk has no copy: what is there then is the guest's first sector.
   if (!footer || footer->is(VhdType::kFixed)) return std::optional<Located>();
   return std::optional(Located{*footer, 0, kVhdFooterBytes});
-}
-
-// A dynamic disk whose both footers are gone still begins with its header; as a raw disk it would
-// be wrong data.
-Result<bool> has_orphan_header(BlockDevice& file) {
-  if (!file.in_range(kVhdFooterBytes, kVhdHeaderBytes)) return false;
-  auto bytes = read_bytes(file, kVhdFooterBytes, kVhdHeaderBytes, "vhd dynamic header");
-  if (!bytes) return std::move(bytes).error();
-  const auto header = parse_vhd_header(*bytes);
-  return header.has_value() && header->checksum_good;
 }
 
 Result<void> check_sound(const VhdFooter& footer) {
@@ -148,7 +150,9 @@ Result<std::optional<VhdIdentity>> find_vhd_footer(BlockDevice& file, Notices& n
   const bool end_is_fixed =
       end->has_value() && (*end)->footer.is(VhdType::kFixed) && (*end)->footer.checksum_good;
   if (!end->has_value() && !front->has_value()) {
-    auto orphan = has_orphan_header(file);
+    // A dynamic disk whose both footers are gone still has its header, where most writers put it;
+    // as a raw disk it would be wrong data.
+    auto orphan = has_header_at(file, kVhdFooterBytes);
     if (!orphan) return std::move(orphan).error();
     if (!*orphan) return std::optional<VhdIdentity>();
     return Error(ErrorCode::kDamaged,

@@ -16,7 +16,7 @@
 
 namespace latchkey::engine {
 
-inline constexpr std::uint64_t kVhdSearchBytes = 64 * 1024;
+inline constexpr std::uint64_t kVhdSearchBytes = std::uint64_t{64} * 1024;
 
 struct VhdIdentity {
   VhdFooter footer;                        // the copy to believe

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/guid.h"
+
 namespace latchkey::engine {
 namespace {
 
@@ -12,15 +14,6 @@ constexpr std::size_t kFooterChecksumAt = 64;
 constexpr std::size_t kHeaderChecksumAt = 36;
 constexpr std::size_t kParentNameAt = 64;
 constexpr std::size_t kParentNameBytes = 512;
-
-std::string uuid_text(Bytes from) {
-  std::string text;
-  for (std::size_t i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += fmt::format("{:02x}", std::to_integer<unsigned>(from[i]));
-  }
-  return text;
-}
 
 // Only the ASCII part survives: the name goes into a message, not into an open().
 std::string utf16be_text(Bytes from) {
@@ -83,7 +76,7 @@ std::optional<VhdFooter> parse_vhd_footer(Bytes from) {
   footer.type = load_be<std::uint32_t>(from, 60);
   footer.checksum_good =
       load_be<std::uint32_t>(from, kFooterChecksumAt) == vhd_checksum(from, kFooterChecksumAt);
-  footer.uuid = uuid_text(from.subspan(68, 16));
+  footer.uuid = uuid_text(from, 68);
   footer.saved_state = from[84] != std::byte{0};
   return footer;
 }

@@ -14,7 +14,7 @@
 namespace latchkey::engine {
 
 // An entry array may not be larger: 128 entries of 128 bytes are usual, that is 16 KiB.
-inline constexpr std::uint64_t kMaxGptArrayBytes = 4 * 1024 * 1024;
+inline constexpr std::uint64_t kMaxGptArrayBytes = std::uint64_t{4} * 1024 * 1024;
 
 struct GptCopy {
   std::uint32_t sector_bytes = 0;

@@ -168,6 +168,17 @@ TEST(VhdOpen, AGuestsVhdNearTheEndIsNotTheFooter) {
   EXPECT_EQ(read_all(opened.disk()), raw);
 }
 
+TEST(VhdOpen, AGuestsDynamicVhdNearTheEndIsNotTheFooterEither) {
+  ByteVector raw = random_bytes(1000 * 512, 13);
+  const ByteVector inner = make_dynamic_vhd(some_blocks());
+  ASSERT_LT(inner.size(), 900U * 512);
+  std::copy(inner.begin(), inner.end(),
+            raw.end() - static_cast<std::ptrdiff_t>(inner.size() + 10 * 512));
+  auto opened = open_image(raw);
+  ASSERT_TRUE(opened.ok()) << opened.refusal();
+  EXPECT_EQ(opened.container->format, "raw");
+}
+
 // Azure's fixed disks pass the 2040 GiB at which other readers stop. The size alone matters here,
 // so the image says it and the file is short.
 TEST(VhdOpen, SizesAbove2040GiBAreNotRefused) {
