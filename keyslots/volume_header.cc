@@ -6,6 +6,7 @@
 
 #include "engine/crypt_device.h"
 #include "engine/map_device.h"
+#include "engine/memory_device.h"
 #include "keyslots/luks1.h"
 #include "keyslots/luks2.h"
 
@@ -59,9 +60,10 @@ Result<std::unique_ptr<VolumeHeader>> probe_volume(const VolumeSource& source,
 }
 
 Result<DevicePtr> plaintext_of(const VolumeSource& source, UnlockedVolume volume, bool writable) {
+  // The image ends before its data begins: a header backup, or cut short. The key is right all the
+  // same, and a notice of the header has said how much is missing.
   if (volume.map == nullptr || volume.map->size_bytes() == 0) {
-    return Error(ErrorCode::kDamaged, "the volume has no payload here")
-        .with_hint("the image ends before its data begins: it is a header backup or was cut short");
+    return DevicePtr(std::make_shared<engine::MemoryDevice>(std::vector<std::byte>()));
   }
   std::vector<DevicePtr> layers;
   bool can_write = writable && volume.read_only_reason.empty();
