@@ -1,11 +1,11 @@
 #include "tools/fault_printer.h"
 
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <string>
 
 #include <pthread.h>
-#include <signal.h>
 #include <syslog.h>
 
 #include "engine/fault_log.h"

@@ -26,7 +26,7 @@ namespace {
 
 // Fields end with a NUL, which no path contains.
 constexpr char kEnd = '\0';
-constexpr std::size_t kMaxRecordBytes = 64 * 1024;
+constexpr std::size_t kMaxRecordBytes = std::size_t{64} * 1024;
 constexpr const char* kRecordName = "/record";
 constexpr std::chrono::milliseconds kPoll{20};
 

@@ -1,10 +1,10 @@
 #include "tools/stop_signals.h"
 
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 

@@ -22,8 +22,6 @@
 #include "frontends/fuse/requests.h"
 #include "frontends/fuse/session_workers.h"
 
-extern char** environ;
-
 namespace latchkey::frontends {
 namespace {
 

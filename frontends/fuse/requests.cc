@@ -25,7 +25,7 @@ constexpr fuse_ino_t kFirstFile = FUSE_ROOT_ID + 1;
 constexpr double kForeverSeconds = 24.0 * 3600;
 // Tells stdio and coreutils how much to ask for at once: a request costs a switch to this process
 // and back, whatever its size.
-constexpr blksize_t kPreferredBytes = 256 * 1024;
+constexpr blksize_t kPreferredBytes = 256L * 1024;
 
 thread_local std::span<std::byte> worker_buffer;
 

@@ -23,7 +23,7 @@
 namespace latchkey::frontends {
 
 // The most one READ or WRITE carries; what libfuse's receive buffer holds.
-inline constexpr std::size_t kMaxTransferBytes = 1024 * 1024;
+inline constexpr std::size_t kMaxTransferBytes = std::size_t{1024} * 1024;
 
 // What handlers see of the session; the userdata of every request. Immutable while serving, but for
 // the counter.

@@ -17,8 +17,6 @@ constexpr int fuse_errno(engine::IoStatus status) noexcept {
   switch (status.code()) {
     case IoCode::kOk:
       return 0;
-    case IoCode::kFailed:
-      return EIO;
     case IoCode::kOutOfRange:
       return EINVAL;
     case IoCode::kReadOnly:
@@ -27,10 +25,11 @@ constexpr int fuse_errno(engine::IoStatus status) noexcept {
       return EPERM;
     case IoCode::kNoSpace:
       return ENOSPC;
-    case IoCode::kDamaged:
-      return EIO;
     case IoCode::kNotSupported:
       return EOPNOTSUPP;
+    case IoCode::kFailed:
+    case IoCode::kDamaged:
+      break;
   }
   return EIO;
 }
