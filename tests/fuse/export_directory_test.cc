@@ -275,17 +275,24 @@ TEST_F(ExportFiles, AFailedReadSendsNoBytes) {
 }
 
 struct Mapping {
+  const char* name;
   IoStatus status;
   int expected;
 };
 class ErrorMapping : public ExportFiles, public testing::WithParamInterface<Mapping> {};
-INSTANTIATE_TEST_SUITE_P(
-    Statuses, ErrorMapping,
-    testing::Values(Mapping{IoCode::kFailed, EIO}, Mapping{{IoCode::kFailed, EINTR}, EIO},
-                    Mapping{{IoCode::kFailed, ENOSYS}, EIO}, Mapping{IoCode::kOutOfRange, EINVAL},
-                    Mapping{IoCode::kReadOnly, EROFS}, Mapping{IoCode::kSealed, EPERM},
-                    Mapping{IoCode::kNoSpace, ENOSPC}, Mapping{{IoCode::kNoSpace, EDQUOT}, ENOSPC},
-                    Mapping{IoCode::kDamaged, EIO}, Mapping{IoCode::kNotSupported, EOPNOTSUPP}));
+INSTANTIATE_TEST_SUITE_P(Statuses, ErrorMapping,
+                         testing::Values(Mapping{"Failed", IoCode::kFailed, EIO},
+                                         Mapping{"Interrupted", {IoCode::kFailed, EINTR}, EIO},
+                                         Mapping{"NotImplemented", {IoCode::kFailed, ENOSYS}, EIO},
+                                         Mapping{"OutOfRange", IoCode::kOutOfRange, EINVAL},
+                                         Mapping{"ReadOnly", IoCode::kReadOnly, EROFS},
+                                         Mapping{"Sealed", IoCode::kSealed, EPERM},
+                                         Mapping{"NoSpace", IoCode::kNoSpace, ENOSPC},
+                                         Mapping{"Quota", {IoCode::kNoSpace, EDQUOT}, ENOSPC},
+                                         Mapping{"Damaged", IoCode::kDamaged, EIO},
+                                         Mapping{"NotSupported", IoCode::kNotSupported,
+                                                 EOPNOTSUPP}),
+                         [](const auto& mapping) { return std::string(mapping.param.name); });
 
 TEST_P(ErrorMapping, ReachesTheCallerEveryTime) {
   auto device = std::make_shared<ScriptedDevice>(random_bytes(8192, 13), true);
