@@ -31,9 +31,12 @@ class Notices {
   void damage(std::string where, std::string text) {
     add(Notice::Severity::kDamage, std::move(where), std::move(text));
   }
-  // For a parser that tries two readings and keeps what it heard about one.
-  void append(const Notices& others) {
-    items_.insert(items_.end(), others.items_.begin(), others.items_.end());
+  // For who listens to a parser with a list of its own: to keep one of two readings, or to say in
+  // which part of the image ("p2 ") all of it was.
+  void append(const Notices& others, const std::string& where_prefix = "") {
+    for (const Notice& notice : others.items_) {
+      items_.push_back({notice.severity, where_prefix + notice.where, notice.text});
+    }
   }
   const std::vector<Notice>& items() const noexcept { return items_; }
   bool has_damage() const noexcept {

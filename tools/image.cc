@@ -23,24 +23,14 @@ void probe_region(Region& region, const engine::DevicePtr& header, engine::Notic
   volume.source = {region.device, header};
   engine::Notices found;
   auto probed = keyslots::probe_volume(volume.source, found);
-  const std::string prefix = region.number == 0 ? "" : region.name() + " ";
-  for (const engine::Notice& notice : found.items()) {
-    switch (notice.severity) {
-      case engine::Notice::Severity::kNote:
-        notices.note(prefix + notice.where, notice.text);
-        break;
-      case engine::Notice::Severity::kWarning:
-        notices.warn(prefix + notice.where, notice.text);
-        break;
-      case engine::Notice::Severity::kDamage:
-        notices.damage(prefix + notice.where, notice.text);
-        break;
-    }
-  }
+  notices.append(found, region.number == 0 ? "" : region.name() + " ");
   if (!probed) {
     volume.error = std::move(probed).error().within(region.name());
   } else if (*probed == nullptr) {
-    return;
+    if (region.content.type != "BitLocker") return;
+    // Recognised, so not to be passed off as data.
+    volume.error = Error(ErrorCode::kNotSupported, "BitLocker volumes are not supported yet")
+                       .within(region.name());
   } else {
     volume.header = std::move(*probed);
     const std::string& unusable = volume.header->facts().unusable;
@@ -152,7 +142,7 @@ Result<Image> survey_image(const std::string& path, const SurveyOptions& options
   auto file = engine::FileDevice::open(path, options.access, image.notices);
   if (!file) return std::move(file).error();
   image.file_bytes = (*file)->size_bytes();
-  auto container = engine::open_container(*file, image.notices);
+  auto container = engine::open_container(*file, image.notices, path);
   if (!container) return std::move(container).error().within(path);
   image.container = std::move(*container);
   image.disk.device = image.container.disk;

@@ -31,7 +31,7 @@ std::string takes(const keyslots::Protector& protector) {
 }
 
 std::string content_text(const engine::ContentSignature& content) {
-  if (content.empty()) return "-";
+  if (content.empty()) return "nothing recognised";
   std::string out = content.type;
   if (!content.label.empty()) out += fmt::format(" \"{}\"", content.label);
   if (content.needs_recovery) out += " (not cleanly unmounted)";
@@ -50,14 +50,14 @@ std::string region_content(const Region& region) {
 void add_partitions(std::string& out, const Image& image) {
   using Scheme = engine::PartitionTable::Scheme;
   if (image.table.scheme == Scheme::kNone) {
-    out += fmt::format("  partitions    none; the disk holds {}\n", region_content(image.disk));
+    out += fmt::format("  partitions        none; the disk holds {}\n", region_content(image.disk));
     return;
   }
-  out += fmt::format("  partitions    {}, {}-byte sectors, {}\n",
+  out += fmt::format("  partitions        {}, {}-byte sectors, {}\n",
                      image.table.scheme == Scheme::kGpt ? "GPT" : "MBR", image.table.sector_bytes,
                      image.table.disk_id);
   if (image.partitions.empty()) {
-    out += "                the table is empty\n";
+    out += "                    the table is empty\n";
     return;
   }
   std::size_t type_width = 4;
@@ -80,26 +80,24 @@ void add_partitions(std::string& out, const Image& image) {
 
 void add_volume(std::string& out, const Region& region) {
   const FoundVolume& volume = *region.volume;
-  out += fmt::format("\n{}: ", region.name());
-  if (!volume.header) {
-    out += volume.error ? volume.error->message() : "cannot be used";
-    out += "\n";
-    if (volume.error && !volume.error->hint().empty()) {
+  if (!volume.header) {  // the error begins with the region's name
+    out += fmt::format("\n{}\n", volume.error->message());
+    if (!volume.error->hint().empty()) {
       out += fmt::format("  hint: {}\n", volume.error->hint());
     }
     return;
   }
   const keyslots::VolumeFacts& facts = volume.header->facts();
-  out += fmt::format("{}, {}, {}-bit key, {}-byte sectors{}\n", facts.format, facts.cipher,
-                     facts.key_bits, facts.sector_bytes,
+  out += fmt::format("\n{}: {}, {}, {}-bit key, {}-byte sectors{}\n", region.name(), facts.format,
+                     facts.cipher, facts.key_bits, facts.sector_bytes,
                      facts.label.empty() ? "" : fmt::format(", \"{}\"", facts.label));
-  out += fmt::format("  {:<13} {}\n", "uuid", facts.uuid);
-  out += fmt::format("  {:<13} {} at byte {}{}\n", "payload", human_size(facts.payload_bytes),
+  out += fmt::format("  {:<17} {}\n", "uuid", facts.uuid);
+  out += fmt::format("  {:<17} {} at byte {}{}\n", "payload", human_size(facts.payload_bytes),
                      facts.payload_offset, facts.detached ? ", header in a file of its own" : "");
-  if (!facts.state.empty()) out += fmt::format("  {:<13} {}\n", "state", facts.state);
-  if (!facts.unusable.empty()) out += fmt::format("  {:<13} {}\n", "cannot open", facts.unusable);
+  if (!facts.state.empty()) out += fmt::format("  {:<17} {}\n", "state", facts.state);
+  if (!facts.unusable.empty()) out += fmt::format("  {:<17} {}\n", "cannot open", facts.unusable);
   for (const keyslots::Protector& protector : volume.header->protectors()) {
-    out += fmt::format("  {:<13} {}; ", protector.label, protector.description);
+    out += fmt::format("  {:<17} {}; ", protector.label, protector.description);
     if (!protector.unusable.empty()) {
       out += protector.unusable;
     } else {
@@ -153,7 +151,9 @@ std::string next_command(const Image& image) {
   for (const Region& region : image.partitions) {
     if (!region.content.empty() && !region.volume) mountable.push_back(&region);
   }
-  if (mountable.empty() && image.disk.content.empty()) return "";
+  const bool whole_disk =
+      image.partitions.empty() && !image.disk.content.empty() && !image.disk.volume;
+  if (mountable.empty() && !whole_disk) return "";
   std::string command = "latchkey mount " + path + " DIR";
   if (mountable.size() > 1) command += fmt::format(" --partition {}", mountable.back()->number);
   return command;
@@ -165,7 +165,7 @@ std::string info_text(const Image& image) {
       fmt::format("{}: {}, {} ({} bytes)\n", engine::printable(image.path),
                   container_name(image.container.format), human_size(disk_bytes), disk_bytes);
   for (const auto& [name, value] : image.container.facts) {
-    out += fmt::format("  {:<13} {}\n", name, value);
+    out += fmt::format("  {:<17} {}\n", name, value);
   }
   add_partitions(out, image);
   for (const Region* region : image.encrypted()) add_volume(out, *region);
@@ -179,7 +179,9 @@ std::string info_text(const Image& image) {
   const std::string next = next_command(image);
   if (!next.empty()) {
     out += fmt::format("\nnext: {}\n", next);
-    if (!image.encrypted().empty()) out += "      (without --key it asks for the passphrase)\n";
+    if (next.ends_with("--key FILE")) {
+      out += "      (without --key it asks for the passphrase)\n";
+    }
   }
   return out;
 }

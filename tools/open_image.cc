@@ -132,8 +132,9 @@ Result<OpenedImage> open_image(const OpenOptions& options) {
   auto image = survey_image(options.image, survey);
   if (!image) return std::move(image).error();
   warn_all(image->notices);
-  if (options.read_write && !image->container.disk->writable()) {
-    return Error(ErrorCode::kDamaged, options.image + " is damaged: it can be read, not written")
+  if (options.read_write && !image->container.read_only_reason.empty()) {
+    return Error(ErrorCode::kDamaged, fmt::format("{} cannot be written: {}", options.image,
+                                                  image->container.read_only_reason))
         .with_hint("leave out --read-write to read it");
   }
   if (auto done = unlock(*image, options); !done) return std::move(done).error();
