@@ -22,6 +22,7 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
   command
       .add_option("--key", options.keys,
                   "a file that holds a key; what kind it is gets found out (repeatable)")
+      ->allow_extra_args(false)  // one a --key: what follows may be the image
       ->type_name("FILE")
       ->group(group);
   command

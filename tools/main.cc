@@ -44,7 +44,7 @@ int run(int argc, char** argv) {
     fmt::print("latchkey {}\n", LATCHKEY_VERSION);
   });
   app.add_subcommand("help", "print this text")->callback([&app] {
-    fmt::print("{}", app.help("", CLI::AppFormatMode::Normal));
+    fmt::print("{}", app.get_formatter()->make_help(&app, "latchkey", CLI::AppFormatMode::Normal));
   });
   try {
     app.parse(argc, argv);
