@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # latchkey expose and umount: the files, every way it can end, and every way a mount point is wrong.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need cryptsetup sfdisk flock python3
 need_fuse
 

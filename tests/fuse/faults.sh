@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Storage that fails under a running server: the reader gets EIO and no bytes, stderr names the place
 # once, lost writes make umount and the exit status say so.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need_fuse
 dir=$work/dir
 mkdir "$dir"

@@ -2,7 +2,7 @@
 # latchkey mount of one kind of file system (ext4, ext2, xfs, btrfs, ntfs), plain and inside LUKS:
 # reading leaves the image byte-identical, an unclean journal is not replayed and said so, writing
 # gives a file system its own checker is content with, and nothing is left behind.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 kind=$1
 need cryptsetup flock
 need_root

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which file system latchkey mount takes when none, one or several could be meant, and what it says
 # when it cannot.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need cryptsetup sfdisk mkfs.ext4 mkswap
 need_root
 need_fuse

@@ -6,7 +6,7 @@ if [ "${1:-}" != inside ]; then
   unshare -m true 2>/dev/null || { echo "skipped: no mount namespaces here"; exit 77; }
   exec unshare -m "$0" inside
 fi
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need cryptsetup mkfs.ext4 fuse2fs ntfs-3g mkntfs mkfs.xfs setpriv fusermount3
 [ -u "$(command -v fusermount3)" ] || skip "fusermount3 is not setuid root"
 

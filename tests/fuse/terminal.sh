@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # expose at a terminal: the background child can still ask for the passphrase, control-C at the
 # prompt leaves nothing behind, and a terminal that closes does not end a server that was ready.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need cryptsetup python3
 need_fuse
 

@@ -2,7 +2,7 @@
 # Real volumes made by others, opened as a user would: through `serve` and nbdcopy, and through
 # `expose`; as they are, and as a partition of disks of every kind. Their plaintext has a known
 # digest. Usage: corpus.sh plain | gpt512 | gpt4096 | mbr512 | mbr4096
-. "$(dirname "$0")/../fuse/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 
 wrapping=$1
 corpus=${LATCHKEY_CORPUS:-}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Other people's NBD clients agree with the bytes, byte for byte: nbdinfo, nbdcopy, qemu-img,
 # qemu-io, fio, and a file system that the kernel writes through qemu-storage-daemon.
-. "$(dirname "$0")/../fuse/lib.sh"
+. "$(dirname "$0")/../support/lib.sh"
 need nbdinfo nbdcopy qemu-img qemu-io fio cryptsetup jq
 PATH=$PATH:/sbin:/usr/sbin
 export LATCHKEY work

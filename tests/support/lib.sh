@@ -1,4 +1,4 @@
-# Sourced by the scripts of this folder: a working directory, and the promise that nothing the
+# Sourced by the test scripts: a working directory, and the promise that nothing the
 # script mounted, attached or started outlives it, however it ends.
 set -euo pipefail
 
