@@ -1,9 +1,12 @@
 #include "keyslots/luks2.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
+#include "engine/read_bytes.h"
+#include "keyslots/luks1_header.h"
 #include "keyslots/luks2_segments.h"
 #include "keyslots/luks2_volume.h"
 #include "keyslots/luks_area.h"
@@ -38,6 +41,21 @@ std::string why_requirement_unusable(const std::string& name) {
   return fmt::format("the header requires '{}', which is not supported", engine::printable(name));
 }
 
+// LUKS1 has been tried, and there is not enough of LUKS2: what is left is a LUKS that was cut
+// short, or one of the future.
+Result<void> refuse_other_luks(engine::BlockDevice& device) {
+  std::array<std::byte, 8> start{};
+  if (!device.in_range(0, start.size())) return {};
+  if (auto r = engine::read_bytes(device, 0, start, "volume header"); !r) return r;
+  if (!engine::starts_with(start, 0, kLuksMagic)) return {};
+  const auto version = engine::load_be<std::uint16_t>(start, 6);
+  if (version == 1 || version == 2) {
+    return Error(ErrorCode::kDamaged, "luks header: the device ends inside it");
+  }
+  return Error(ErrorCode::kNotSupported,
+               fmt::format("luks header: version {} is not supported", version));
+}
+
 }  // namespace
 
 Luks2Volume::Luks2Volume(VolumeSource source, Luks2Header header, engine::Notices& notices)
@@ -70,16 +88,10 @@ Luks2Volume::Luks2Volume(VolumeSource source, Luks2Header header, engine::Notice
 }
 
 void Luks2Volume::choose_digests() {
-  const auto add = [&](const Luks2Digest* digest) {
-    const bool known =
-        std::find(key_digests_.begin(), key_digests_.end(), digest) != key_digests_.end();
-    if (digest != nullptr && !known) key_digests_.push_back(digest);
-  };
   if (reencryption_) {
-    add(reencryption_->old_digest);
-    add(reencryption_->new_digest);
-  } else {
-    add(metadata().digest_of_segment(main_->id));
+    key_digests_ = reencryption_->keys;
+  } else if (const Luks2Digest* digest = metadata().digest_of_segment(main_->id)) {
+    key_digests_.push_back(digest);
   }
 }
 
@@ -94,7 +106,7 @@ std::string Luks2Volume::why_unusable() {
       facts_.state = "re-encryption under way";
       return state.error().message();
     }
-    reencryption_ = *state;
+    reencryption_ = std::move(*state);
     return "";
   }
   if (active_.size() != 1) {
@@ -147,7 +159,11 @@ std::string Luks2Volume::why_slot_unusable(const Luks2Keyslot& slot) const {
   }
   const Luks2Digest* digest = metadata().digest_of_keyslot(slot.id);
   if (std::find(key_digests_.begin(), key_digests_.end(), digest) == key_digests_.end()) {
-    return "unbound: its key is not for this volume";
+    const bool other_side = reencryption_ && (digest == reencryption_->old_digest ||
+                                              digest == reencryption_->new_digest);
+    return digest != nullptr && other_side
+               ? "its key is not needed in this state of the re-encryption"
+               : "unbound: its key is not for this volume";
   }
   auto cipher = engine::parse_cipher_spec(slot.area.encryption);
   if (!cipher) return cipher.error().message();
@@ -227,7 +243,12 @@ Result<std::unique_ptr<VolumeHeader>> open_luks2(const VolumeSource& source,
                                                  engine::Notices& notices) {
   auto header = read_luks2_header(*source.header_device(), notices);
   if (!header) return std::move(header).error();
-  if (!*header) return std::unique_ptr<VolumeHeader>();
+  if (!*header) {
+    if (auto known = refuse_other_luks(*source.header_device()); !known) {
+      return std::move(known).error();
+    }
+    return std::unique_ptr<VolumeHeader>();
+  }
   return std::unique_ptr<VolumeHeader>(
       std::make_unique<Luks2Volume>(source, std::move(**header), notices));
 }

@@ -41,9 +41,10 @@ class Builder {
       auto cipher = luks2_cipher_of(cipher_of, skipped);
       if (!cipher) return std::move(cipher).error();
       layer.cipher = std::move(*cipher);
-      // The old volume's key, if it has one, comes first.
-      layer.key =
-          is_new && state_.old_digest != nullptr && state_.new_digest != state_.old_digest ? 1 : 0;
+      const Luks2Digest* digest = is_new ? state_.new_digest : state_.old_digest;
+      const auto key = std::find(state_.keys.begin(), state_.keys.end(), digest);
+      if (key == state_.keys.end()) return damaged("a key that is needed was not asked for");
+      layer.key = static_cast<std::size_t>(key - state_.keys.begin());
     }
     volume_.layers.push_back(std::move(layer));
     return volume_.layers.size() - 1;

@@ -32,7 +32,7 @@ struct BadField {
 };
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
-  throw BadField{where + ": " + what};
+  throw BadField{where + " " + what};
 }
 
 // One JSON object and where it stands, for messages.
@@ -123,7 +123,7 @@ class Object {
     if (json_.size() > most) fail(where_, fmt::format("holds {} objects", json_.size()));
     for (const auto& [key, value] : json_.items()) {
       const unsigned id = id_of(key, where_);
-      out.push_back(parse(Object(value, fmt::format("{} {}", noun, id)), id));
+      out.push_back(parse(Object(value, fmt::format("{} {}:", noun, id)), id));
     }
     std::sort(out.begin(), out.end(), [](const Value& a, const Value& b) { return a.id < b.id; });
     return out;

@@ -30,6 +30,9 @@ struct Luks2Reencryption {
   const Luks2Segment* hot = nullptr;        // null: it stopped between two steps
   const Luks2Digest* old_digest = nullptr;  // null: the volume was plain
   const Luks2Digest* new_digest = nullptr;  // null: it will be plain
+  // The volume keys that are needed, in the order they are handed over. One where the whole volume
+  // is old, or new, already: cryptsetup wipes the old key slot before it ends the re-encryption.
+  std::vector<const Luks2Digest*> keys;
 };
 
 bool is_under_reencryption(const Luks2Metadata& metadata);
@@ -41,8 +44,8 @@ engine::Result<Luks2Reencryption> understand_reencryption(const Luks2Metadata& m
 std::string describe_reencryption(const Luks2Metadata& metadata, const Luks2Reencryption& state,
                                   std::uint64_t volume_bytes);
 
-// Is the record one that somebody who had the keys wrote? kDamaged where not. `keys` are the old
-// volume's and the new one's, as far as there are any and they differ.
+// Is the record one that somebody who had the keys wrote? kDamaged where not. Without both keys it
+// cannot be told, nor does it matter: then all of the volume is read like one that is at rest.
 engine::Result<void> verify_reencryption(const Luks2Metadata& metadata,
                                          const Luks2Reencryption& state,
                                          const std::vector<engine::SecretBytes>& keys,
