@@ -123,6 +123,11 @@ Result<void> check_active(const Luks2Metadata& metadata, Luks2Reencryption& stat
     const bool hot = segment.has_flag("in-reencryption");
     if (hot && (state.hot != nullptr || !segment.size)) return damaged("its hot zone is unclear");
     if (hot) state.hot = &segment;
+    // Only a hot segment is of both keys.
+    if (!hot && state.old_digest != state.new_digest && segment.type == "crypt" &&
+        has_key(segment, state.old_digest) && has_key(segment, state.new_digest)) {
+      return damaged(fmt::format("segment {} is of both the old and the new key", segment.id));
+    }
     if (!is_new(state, segment, start) && (hot || !is_old(state, segment, start))) {
       return damaged(
           fmt::format("segment {} belongs neither to the old nor to the new volume", segment.id));

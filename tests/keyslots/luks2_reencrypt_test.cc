@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/keyslots/luks_builder.h"
 #include "tests/keyslots/volume_fixture.h"
 
 namespace latchkey {
@@ -183,10 +184,11 @@ TEST_P(EveryCut, ShowsTheSameBytesReadOnly) {
   EXPECT_GE(inside_a_step, 2);
 }
 
+class EveryHeaderCut : public Luks2Reencrypt, public testing::WithParamInterface<Scenario> {};
+
 // The header's own writes: torn copies, and steps that are on record but have not begun.
-TEST_P(EveryCut, InTheHeaderToo) {
+TEST_P(EveryHeaderCut, ShowsTheSameBytes) {
   const Scenario& scenario = GetParam();
-  if (*scenario.header == '\0') GTEST_SKIP() << "the header is in the data file";
   ASSERT_NO_FATAL_FAILURE(prepare(scenario));
   int cuts = 0;
   for (std::size_t after = 512; cuts < 24; after += 11 * 1024 + 512) {
@@ -201,8 +203,20 @@ TEST_P(EveryCut, InTheHeaderToo) {
   EXPECT_GT(cuts, 5);
 }
 
-INSTANTIATE_TEST_SUITE_P(, EveryCut, testing::ValuesIn(kScenarios),
-                         [](const auto& test) { return std::string(test.param.name); });
+std::vector<Scenario> detached_ones() {
+  std::vector<Scenario> some;
+  for (const Scenario& scenario : kScenarios) {
+    if (*scenario.header != '\0') some.push_back(scenario);
+  }
+  return some;
+}
+
+std::string name_of(const testing::TestParamInfo<Scenario>& test) {
+  return test.param.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(, EveryCut, testing::ValuesIn(kScenarios), name_of);
+INSTANTIATE_TEST_SUITE_P(, EveryHeaderCut, testing::ValuesIn(detached_ones()), name_of);
 
 const Scenario kUnprotected{
     "EncryptNone",
@@ -223,6 +237,80 @@ TEST_F(Luks2Reencrypt, WithoutProtectionIsRefused) {
   ASSERT_TRUE(volume.error.has_value());
   EXPECT_EQ(volume.error->code(), engine::ErrorCode::kNotSupported);
   EXPECT_THAT(volume.message(), testing::HasSubstr("without protection"));
+}
+
+// One thing changed in a header that was caught inside a step, with its checksums put right.
+class TamperedReencryption : public Luks2Reencrypt {
+ protected:
+  void cut_inside_a_step(const Scenario& scenario) {
+    ASSERT_NO_FATAL_FAILURE(prepare(scenario));
+    ASSERT_EQ(resume_and_cut(scenario, "a", 2 * kMiB + 65536, 4096), kCutStatus) << log_of(dir_);
+    header_ = test::bytes_of_file(dir_ / "h");
+  }
+
+  test::OpenedVolume open_with(const std::string& from, const std::string& to) {
+    test::ByteVector header = header_;
+    for (const std::size_t copy : {std::size_t{0}, test::kLuks2CopyBytes}) {
+      constexpr std::size_t kBinary = 4096;
+      const auto area =
+          engine::MutableBytes(header).subspan(copy + kBinary, test::kLuks2CopyBytes - kBinary);
+      std::string json(engine::text_field(area, 0, area.size()));
+      const std::size_t at = json.find(from);
+      EXPECT_NE(at, std::string::npos) << from << " in " << json;
+      if (at != std::string::npos) json.replace(at, from.size(), to);
+      std::fill(area.begin(), area.end(), std::byte{0});
+      test::put_text(header, copy + kBinary, json);
+      test::seal_luks2_copy(header, copy);
+    }
+    return test::open_volume({test::device_of(dir_ / "a"), test::device_of(std::move(header))},
+                             ring_of(passphrase("secret")));
+  }
+
+  void expect_refused(const std::string& from, const std::string& to, const char* message) {
+    SCOPED_TRACE(from + " -> " + to);
+    const auto volume = open_with(from, to);
+    ASSERT_TRUE(volume.error.has_value());
+    EXPECT_THAT(volume.message(), testing::HasSubstr(message));
+  }
+
+  test::ByteVector header_;
+};
+
+TEST_F(TamperedReencryption, IsRefused) {
+  ASSERT_NO_FATAL_FAILURE(cut_inside_a_step(kScenarios[4]));
+  auto untouched = open_with("\"direction\":\"forward\"", "\"direction\":\"forward\"");
+  ASSERT_NO_FATAL_FAILURE(expect_plain(untouched));
+
+  // The record: what it says was signed with both keys.
+  constexpr const char* kRecord = "does not agree with the keys";
+  expect_refused("\"direction\":\"forward\"", "\"direction\":\"backward\"", kRecord);
+  expect_refused("\"hash\":\"sha256\",\"sector_size\":4096",
+                 "\"hash\":\"sha1\",\"sector_size\":4096", kRecord);
+  expect_refused("\"sector_size\":4096}", "\"sector_size\":2048}", kRecord);
+  expect_refused("online-reencrypt-v2", "online-reencrypt-v3", kRecord);
+  expect_refused("\"mode\":\"reencrypt\"", "\"mode\":\"encrypt\"", "with segments of type");
+  expect_refused("\"mode\":\"reencrypt\"", "\"mode\":\"guess\"", "mode 'guess'");
+  expect_refused("\"direction\":\"forward\"", "\"direction\":\"up\"", "direction 'up'");
+  expect_refused("\"type\":\"checksum\"", "\"type\":\"none\"", "without protection");
+  expect_refused("\"type\":\"checksum\"", "\"type\":\"prayer\"", "protection 'prayer'");
+  expect_refused("\"type\":\"reencrypt\"", "\"type\":\"reencrypted\"", "key slot or its backup");
+  expect_refused("backup-final", "backup-finale", "its backup segments are missing");
+
+  // The active segments are not signed: each has to be where the old or the new volume has it.
+  constexpr const char* kNeither = "belongs neither to the old nor to the new volume";
+  expect_refused("\"iv_tweak\":\"4096\"", "\"iv_tweak\":\"4097\"", kNeither);
+  expect_refused("\"offset\":\"2097152\"", "\"offset\":\"2101248\"", kNeither);
+  expect_refused("\"size\":\"1048576\"", "\"size\":\"1052672\"", kNeither);
+  expect_refused("{\"type\":\"crypt\",\"offset\":\"0\",\"size\":\"2097152\"",
+                 "{\"type\":\"linear\",\"offset\":\"0\",\"size\":\"2097152\"", kNeither);
+  expect_refused("\"flags\":[\"in-reencryption\"]", "\"flags\":[]",
+                 "is of both the old and the new key");
+}
+
+TEST_F(TamperedReencryption, AnotherProtectionThanTheRecorded) {
+  ASSERT_NO_FATAL_FAILURE(cut_inside_a_step(kScenarios[5]));
+  expect_refused("\"type\":\"journal\"", "\"type\":\"datashift\",\"shift_size\":\"0\"",
+                 "does not agree with the keys");
 }
 
 // The unlocked volume of the first scenario once it is finished has nothing special about it.
