@@ -169,17 +169,20 @@ void NbdServer::Impl::wait_for_place(int stop_fd) {
 }
 
 void NbdServer::Impl::start(nbd::UniqueFd socket) {
+  // Joins the others once its thread runs: without one it could neither end nor be joined.
+  std::list<Connection> starting;
   try {
-    Connection& connection = connections_.emplace_back();
+    Connection& connection = starting.emplace_back();
     connection.socket = std::move(socket);
     connection.deadline = Clock::now() + options_.handshake_timeout;
     const SignalsBlocked blocked;
     connection.thread = std::thread([this, &connection] { work(connection); });
-  } catch (const std::system_error&) {  // no more threads
-    connections_.pop_back();
+  } catch (const std::system_error&) {
+    return;  // no more threads: the socket closes
   } catch (const std::bad_alloc&) {
-    return;  // emplace_back() failed: nothing was added, the socket closes
+    return;
   }
+  connections_.splice(connections_.end(), starting);
 }
 
 void NbdServer::Impl::work(Connection& connection) noexcept {

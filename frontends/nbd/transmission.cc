@@ -166,7 +166,9 @@ WireError Transmission::check_writing(const Request& request) const noexcept {
     return {ErrorValue::kInvalid, "request too long"};
   }
   if (!device_.in_range(request.offset, request.length)) {
-    return {ErrorValue::kNoSpace, "outside the export"};
+    // NBD, "Error values": a trim counts with the reads here.
+    const bool trim = request.command == kCmdTrim;
+    return {trim ? ErrorValue::kInvalid : ErrorValue::kNoSpace, "outside the export"};
   }
   return {};
 }

@@ -1,4 +1,6 @@
 // A real client library against the server: what it sees, and many requests from many sides.
+#include <array>
+#include <cerrno>
 #include <memory>
 #include <random>
 #include <thread>
@@ -88,6 +90,23 @@ TEST(Libnbd, BlockStatusOfASparseDevice) {
                      {4 << 20, 0},
                      {4 << 20, hole}}),
             block_status(client, 0, kSize));
+}
+
+// A volume whose header fills its whole partition.
+TEST(Libnbd, ExportOfNoBytes) {
+  for (const bool writable : {false, true}) {
+    ServedExports server(one_export(std::make_shared<ScriptedDevice>(0, writable)));
+    const Client client(server.uri());
+    EXPECT_EQ(0, ::nbd_get_size(client));
+    ASSERT_EQ(0, ::nbd_set_strict_mode(client, 0));
+    std::array<char, 512> buffer{};
+    EXPECT_EQ(0, ::nbd_pread(client, buffer.data(), 0, 0, 0)) << ::nbd_get_error();
+    EXPECT_EQ(-1, ::nbd_pread(client, buffer.data(), buffer.size(), 0, 0));
+    EXPECT_EQ(EINVAL, ::nbd_get_errno());
+    EXPECT_EQ(-1, ::nbd_pwrite(client, buffer.data(), buffer.size(), 0, 0));
+    EXPECT_EQ(writable ? ENOSPC : EPERM, ::nbd_get_errno());
+    EXPECT_EQ(0, ::nbd_flush(client, 0)) << ::nbd_get_error();
+  }
 }
 
 TEST(Libnbd, ExportsByName) {

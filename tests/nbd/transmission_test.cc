@@ -225,7 +225,7 @@ TEST_P(TransmissionTest, WriteErrors) {
   EXPECT_EQ(kEnospc, result_of(kCmdWrite, 0, kSize - 1, 4096, data));
   EXPECT_EQ(kEnospc, result_of(kCmdWrite, 0, UINT64_MAX, 4096, data));
   EXPECT_EQ(kEnospc, result_of(kCmdWriteZeroes, 0, kSize, 1));
-  EXPECT_EQ(kEnospc, result_of(kCmdTrim, 0, kSize, 1));
+  EXPECT_EQ(kEinval, result_of(kCmdTrim, 0, kSize, 1)) << "as a read beyond the end";
   EXPECT_EQ(kEperm, result_of(kCmdWrite, 0, kSize - 8193, 4096, data));
   EXPECT_EQ(kEperm, result_of(kCmdWriteZeroes, 0, kSize - 8193, 4096));
   EXPECT_EQ(pattern(0, kSize), device_->bytes());
