@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -173,6 +174,12 @@ std::optional<ContentSignature> probe_iso9660(const ProbeView& view) {
                     time.substr(8, 2), time.substr(10, 2), time.substr(12, 2), time.substr(14, 2));
   }
   return signature;
+}
+
+bool ContentSignature::is_file_system() const noexcept {
+  constexpr std::array<std::string_view, 6> kOthers = {
+      "", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS", "BitLocker"};
+  return std::find(kOthers.begin(), kOthers.end(), type) == kOthers.end();
 }
 
 ContentSignature identify_content(BlockDevice& device) {

@@ -21,6 +21,8 @@ struct ContentSignature {
   // mark is set. An xfs whose log is on another device counts as clean.
   bool needs_recovery = false;
   bool empty() const noexcept { return type.empty(); }
+  // Something that can be mounted, not swap, a member of an array or an encrypted volume.
+  bool is_file_system() const noexcept;
 };
 
 // Unreadable bytes count as not recognised.

@@ -22,6 +22,7 @@
 #include "tools/fs_mount.h"
 #include "tools/mount_plan.h"
 #include "tools/presentation.h"
+#include "tools/shell_quoted.h"
 
 namespace latchkey::tools {
 
@@ -58,7 +59,7 @@ class Deadline {
 std::string this_command_with_sudo() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string text = "sudo";
-  for (std::string word; std::getline(file, word, '\0');) text += " " + shell_word(word);
+  for (std::string word; std::getline(file, word, '\0');) text += " " + shell_quoted(word);
   return text;
 }
 

@@ -46,6 +46,9 @@ struct Region {
   engine::ContentSignature content;  // of `device` as it lies on the disk
   std::optional<FoundVolume> volume;
 
+  bool is_efi_system_partition() const {
+    return entry.type == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" || entry.type == "0xef";
+  }
   std::string name() const { return number == 0 ? "disk" : "p" + std::to_string(number); }
   // The plaintext where there is one, else what lies on the disk.
   const engine::DevicePtr& view() const {

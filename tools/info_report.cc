@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/bytes.h"
+#include "tools/shell_quoted.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
@@ -41,7 +42,11 @@ std::string content_text(const engine::ContentSignature& content) {
 std::string region_content(const Region& region) {
   if (!region.volume) return content_text(region.content);
   const FoundVolume& volume = *region.volume;
-  if (!volume.header) return "an encrypted volume that cannot be used";
+  if (!volume.header) {
+    const std::string content = content_text(region.content);
+    return region.content.empty() ? "an encrypted volume that cannot be used"
+                                  : content + ", cannot be used";
+  }
   std::string out = volume.header->facts().format;
   if (volume.source.header) out += ", detached header";
   return out;
@@ -110,18 +115,65 @@ void add_volume(std::string& out, const Region& region) {
   if (volume.header->protectors().empty()) out += "  no keyslot is in use: no key can open it\n";
 }
 
-}  // namespace
-
-std::string shell_quoted(const std::string& argument) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("/._-+,:@%=").find(c) != std::string_view::npos;
-  };
-  if (!argument.empty() && std::all_of(argument.begin(), argument.end(), plain)) return argument;
-  std::string out = "'";
-  for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
+// Volumes that a key may open.
+std::vector<const Region*> openable_volumes(const Image& image) {
+  std::vector<const Region*> out;
+  for (const Region* region : image.encrypted()) {
+    const keyslots::VolumeHeader* header = region->volume->header.get();
+    if (header == nullptr || !header->facts().unusable.empty()) continue;
+    const auto protectors = header->protectors();
+    const bool any_slot = std::any_of(protectors.begin(), protectors.end(),
+                                      [](const auto& slot) { return slot.unusable.empty(); });
+    if (any_slot && header->facts().payload_bytes > 0) out.push_back(region);
+  }
+  return out;
 }
+
+// File systems that `mount` would choose from, were nothing encrypted.
+std::vector<const Region*> mountable_regions(const Image& image) {
+  std::vector<const Region*> out;
+  const auto consider = [&](const Region& region) {
+    if (region.content.is_file_system() && !region.volume) out.push_back(&region);
+  };
+  if (image.partitions.empty()) consider(image.disk);
+  for (const Region& region : image.partitions) consider(region);
+  const auto efi = std::stable_partition(out.begin(), out.end(), [](const Region* region) {
+    return !region->is_efi_system_partition();
+  });
+  if (efi != out.begin()) out.erase(efi, out.end());
+  return out;
+}
+
+// What a person most likely wants: the first of the largest.
+const Region& largest(const std::vector<const Region*>& regions) {
+  return **std::max_element(regions.begin(), regions.end(), [](const Region* a, const Region* b) {
+    return a->device->size_bytes() < b->device->size_bytes();
+  });
+}
+
+std::string mount_command(const Image& image, const Region& region, bool name_it) {
+  std::string command = "latchkey mount " + shell_quoted(image.path) + " DIR";
+  if (name_it && region.number != 0) command += fmt::format(" --partition {}", region.number);
+  return command;
+}
+
+// Where no command can be recommended: what the image may be.
+std::string what_it_may_be(const Image& image) {
+  for (const Region* region : image.encrypted()) {
+    const keyslots::VolumeHeader* header = region->volume->header.get();
+    if (header != nullptr && header->facts().payload_bytes == 0) {
+      return fmt::format(
+          "this is a header without its data; name both: latchkey info DATA --header {}",
+          shell_quoted(image.path));
+    }
+  }
+  if (!image.encrypted().empty()) return "";
+  return "nothing in it is recognised; if it is the data of a volume whose header is kept apart, "
+         "name "
+         "that: --header FILE";
+}
+
+}  // namespace
 
 bool all_usable(const Image& image) {
   if (image.notices.has_damage()) return false;
@@ -132,31 +184,21 @@ bool all_usable(const Image& image) {
 }
 
 std::string next_command(const Image& image) {
-  const std::string path = shell_quoted(image.path);
-  std::vector<const Region*> volumes;
-  for (const Region* region : image.encrypted()) {
-    const FoundVolume& volume = *region->volume;
-    if (volume.header && volume.header->facts().unusable.empty() &&
-        !volume.header->protectors().empty()) {
-      volumes.push_back(region);
-    }
-  }
-  if (!volumes.empty()) {
-    std::string command = "latchkey mount " + path + " DIR";
-    if (volumes.size() > 1) command += fmt::format(" --partition {}", volumes.front()->number);
-    if (!image.header_path.empty()) command += " --header " + shell_quoted(image.header_path);
+  if (const auto volumes = openable_volumes(image); !volumes.empty()) {
+    // --header has to be told whose it is, except where there is only one it could belong to.
+    const bool header = !image.header_path.empty();
+    std::string command = mount_command(
+        image, largest(volumes), volumes.size() > 1 || (header && !image.partitions.empty()));
+    if (header) command += " --header " + shell_quoted(image.header_path);
     return command + " --key FILE";
   }
-  std::vector<const Region*> mountable;
-  for (const Region& region : image.partitions) {
-    if (!region.content.empty() && !region.volume) mountable.push_back(&region);
+  const bool locked = !image.encrypted().empty();  // and nothing can be done about it
+  if (const auto mountable = mountable_regions(image); !mountable.empty()) {
+    return mount_command(image, largest(mountable), mountable.size() > 1 || locked);
   }
-  const bool whole_disk =
-      image.partitions.empty() && !image.disk.content.empty() && !image.disk.volume;
-  if (mountable.empty() && !whole_disk) return "";
-  std::string command = "latchkey mount " + path + " DIR";
-  if (mountable.size() > 1) command += fmt::format(" --partition {}", mountable.back()->number);
-  return command;
+  const bool anything = !image.partitions.empty() || !image.disk.content.empty();
+  if (locked || !anything) return "";
+  return "latchkey expose " + shell_quoted(image.path) + " DIR";
 }
 
 std::string info_text(const Image& image) {
@@ -182,6 +224,8 @@ std::string info_text(const Image& image) {
     if (next.ends_with("--key FILE")) {
       out += "      (without --key it asks for the passphrase)\n";
     }
+  } else if (const std::string advice = what_it_may_be(image); !advice.empty()) {
+    out += fmt::format("\nhint: {}\n", advice);
   }
   return out;
 }

@@ -17,7 +17,4 @@ bool all_usable(const Image& image);
 // The exact command to type next; empty where there is none to recommend.
 std::string next_command(const Image& image);
 
-// An argument as a shell takes it, quoted where it needs to be.
-std::string shell_quoted(const std::string& argument);
-
 }  // namespace latchkey::tools

@@ -1,7 +1,6 @@
 #include "tools/mount_plan.h"
 
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
@@ -29,17 +28,6 @@ bool is_ext(const std::string& type) {
   return type == "ext2" || type == "ext3" || type == "ext4";
 }
 
-// Recognised, but nothing that can be mounted.
-bool is_file_system(const std::string& type) {
-  constexpr std::array kOthers = {
-      "", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS", "BitLocker"};
-  return std::find(kOthers.begin(), kOthers.end(), type) == kOthers.end();
-}
-
-bool is_efi_system_partition(const Region& region) {
-  return region.entry.type == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" || region.entry.type == "0xef";
-}
-
 Candidate look_at(const Region& region) {
   return {&region, engine::identify_content(*region.view()),
           region.volume.has_value() && region.volume->open()};
@@ -61,10 +49,14 @@ Error nothing_to_mount(const Candidate& candidate) {
     return Error(ErrorCode::kNotSupported, name + " is a member of a RAID array, not a file system")
         .with_hint("expose every member, losetup their files, then mdadm --assemble");
   }
-  const std::string holds = type.empty() ? "nothing that is recognised" : type;
-  return Error(ErrorCode::kNotSupported, fmt::format("{} holds {}, not a file system", name, holds))
-      .with_hint(
-          "latchkey info shows what is in the image; latchkey expose gives its bytes as files");
+  if (type.empty()) {
+    return Error(ErrorCode::kNotSupported, name + " holds no file system that is recognised")
+        .with_hint(candidate.unlocked
+                       ? "latchkey expose gives its bytes as a file"
+                       : "if it is a volume whose header is kept apart, name that: --header FILE");
+  }
+  return Error(ErrorCode::kNotSupported, fmt::format("{} holds {}, not a file system", name, type))
+      .with_hint("latchkey expose gives its bytes as a file");
 }
 
 Result<Candidate> only_one(std::vector<Candidate> candidates) {
@@ -94,7 +86,7 @@ Result<Candidate> choose(const Image& image, std::optional<unsigned> partition) 
           .with_hint("latchkey info " + image.path + " lists them");
     }
     Candidate candidate = look_at(*named);
-    if (!is_file_system(candidate.content.type)) return nothing_to_mount(candidate);
+    if (!candidate.content.is_file_system()) return nothing_to_mount(candidate);
     return candidate;
   }
 
@@ -103,7 +95,7 @@ Result<Candidate> choose(const Image& image, std::optional<unsigned> partition) 
   std::vector<Candidate> plain;
   for (const Region* region : regions) {
     Candidate candidate = look_at(*region);
-    const bool mountable = is_file_system(candidate.content.type);
+    const bool mountable = candidate.content.is_file_system();
     if (candidate.unlocked) {
       (mountable ? unlocked : opaque).push_back(std::move(candidate));
     } else if (mountable) {
@@ -115,7 +107,7 @@ Result<Candidate> choose(const Image& image, std::optional<unsigned> partition) 
   if (!opaque.empty()) return nothing_to_mount(opaque.front());
   if (plain.size() > 1) {
     const auto efi = std::remove_if(plain.begin(), plain.end(), [](const Candidate& candidate) {
-      return is_efi_system_partition(*candidate.region);
+      return candidate.region->is_efi_system_partition();
     });
     if (efi != plain.begin()) plain.erase(efi, plain.end());
   }

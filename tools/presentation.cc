@@ -105,21 +105,4 @@ int present(const PresentOptions& options, Presenter& presenter) {
   return Run(options, std::move(directory).value(), presenter, std::move(handover)).to_its_end();
 }
 
-std::string shell_word(const std::string& text) {
-  const bool plain = !text.empty() && text.find_first_not_of(
-                                          "abcdefghijklmnopqrstuvwxyz"
-                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                          "0123456789_-+./:=@%,") == std::string::npos;
-  if (plain) return text;
-  std::string quoted = "'";
-  for (const char c : text) {
-    if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "'";
-}
-
 }  // namespace latchkey::tools

@@ -35,7 +35,4 @@ class Presenter {
 // The whole command; the exit status.
 int present(const PresentOptions& options, Presenter& presenter);
 
-// The text as one word of a POSIX shell command.
-std::string shell_word(const std::string& text);
-
 }  // namespace latchkey::tools

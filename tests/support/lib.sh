@@ -1,5 +1,5 @@
-# Sourced by the test scripts: a working directory, and the promise that nothing the
-# script mounted, attached or started outlives it, however it ends.
+# Sourced by the test scripts: a working directory, and the promise that nothing the script
+# mounted, attached or started outlives it, however it ends.
 set -euo pipefail
 
 LATCHKEY=${LATCHKEY:?the program to test}
