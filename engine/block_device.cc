@@ -64,6 +64,10 @@ IoStatus BlockDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length
                                       WriteFlags flags) noexcept {
   if (has(flags, WriteFlags::kFastZero)) return IoCode::kNotSupported;
   static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  if (length > kZeros.size()) {
+    // A refusal must change nothing, also where it comes for a later piece.
+    if (const IoStatus status = do_check_write(offset, length); !status.ok()) return status;
+  }
   while (length > 0) {
     const std::size_t piece = std::min<std::uint64_t>(length, kZeros.size());
     if (const IoStatus status = do_write(offset, std::span(kZeros).first(piece)); !status.ok()) {

@@ -4,9 +4,8 @@
 //  - Thread-safe: any number of threads may call anything at the same time. Overlapping concurrent
 //    writes leave each byte with one writer's value; nothing more is promised.
 //  - Byte-granular: any offset and length inside size_bytes; length 0 succeeds. The public
-//  functions
-//    here check the range (as length <= size - offset) and the writable flag once, so that the
-//    virtual do_ functions may rely on both.
+//    functions here check the range (as length <= size - offset) and the writable flag once, so
+//    that the virtual do_ functions may rely on both.
 //  - Synchronous. What a failed read left in its buffer is not data.
 //  - Nothing is durable before flush() (or a write with kFua) returned ok. After a flush has failed
 //    once, every later flush and write of that device fails: the kernel has dropped the pages.

@@ -89,6 +89,10 @@ IoStatus CryptDevice::do_read(std::uint64_t offset, std::span<std::byte> into) n
 
 IoStatus CryptDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
   if (!whole_sectors(offset, from.size())) return IoCode::kOutOfRange;
+  if (from.size() > kCryptPieceBytes) {
+    // Goes down in pieces: ask for the whole first, so that a refusal changes nothing.
+    if (const IoStatus s = do_check_write(offset, from.size()); !s.ok()) return s;
+  }
   Scratch scratch;
   if (scratch.span().empty()) return {IoCode::kFailed, ENOMEM};
   while (!from.empty()) {

@@ -155,7 +155,12 @@ IoStatus FileDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
   if (may_punch && fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, count) == 0) {
     return {};
   }
-  if (fallocate(fd_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, at, count) == 0) return {};
+  // On a block device the kernel may write the zeros out itself, which is not fast.
+  const bool may_be_slow = !regular_file_;
+  if (!(may_be_slow && has(flags, WriteFlags::kFastZero)) &&
+      fallocate(fd_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, at, count) == 0) {
+    return {};
+  }
   return BlockDevice::do_write_zeroes(offset, length, flags);
 }
 
@@ -170,7 +175,11 @@ IoStatus FileDevice::do_discard(std::uint64_t offset, std::uint64_t length) noex
 IoStatus FileDevice::do_flush() noexcept {
   if (failed_.load(std::memory_order_acquire)) return IoCode::kFailed;
   if (!writable()) return {};
-  if (fdatasync(fd_) == 0) return {};
+  int result = 0;
+  do {
+    result = fdatasync(fd_);
+  } while (result != 0 && errno == EINTR);  // a network file system; nothing was decided yet
+  if (result == 0) return {};
   // The kernel has marked the lost pages clean: a second sync would succeed and lie.
   const IoStatus status = IoStatus::from_errno(errno);
   failed_.store(true, std::memory_order_release);
@@ -186,12 +195,17 @@ Extent FileDevice::do_extent_at(std::uint64_t offset, std::uint64_t length) cons
   const Extent data{.length = length, .allocated = true, .reads_as_zero = false};
   if (!regular_file_) return data;
   const auto at = static_cast<off_t>(offset);
-  const off_t next_data = lseek(fd_, at, SEEK_DATA);
-  if (next_data < 0 && errno != ENXIO) return data;  // the file system cannot tell
+  off_t next_data = lseek(fd_, at, SEEK_DATA);
+  if (next_data < 0) {
+    if (errno != ENXIO) return data;  // the file system cannot tell
+    // No data up to the end of the file. What a file lost that shrank is not zeros: reading fails.
+    next_data = lseek(fd_, 0, SEEK_END);
+    if (next_data <= at) return data;
+  }
   if (next_data != at) {
-    const std::uint64_t end =
-        next_data < 0 ? offset + length : static_cast<std::uint64_t>(next_data);
-    return {.length = std::min(length, end - offset), .allocated = false, .reads_as_zero = true};
+    return {.length = std::min(length, static_cast<std::uint64_t>(next_data) - offset),
+            .allocated = false,
+            .reads_as_zero = true};
   }
   const off_t next_hole = lseek(fd_, at, SEEK_HOLE);
   if (next_hole <= at) return data;
@@ -207,7 +221,11 @@ void FileDevice::do_prefetch(std::uint64_t offset, std::uint64_t length) noexcep
 IoStatus FileDevice::do_grow_to(std::uint64_t size_bytes) noexcept {
   if (!regular_file_) return IoCode::kNoSpace;
   if (failed_.load(std::memory_order_acquire)) return IoCode::kFailed;
-  if (ftruncate(fd_, static_cast<off_t>(size_bytes)) == 0) return {};
+  int result = 0;
+  do {
+    result = ftruncate(fd_, static_cast<off_t>(size_bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return {};
   const IoStatus status = IoStatus::from_errno(errno);
   faults_.report(FaultKind::kAllocate, size_bytes, status);
   return status;

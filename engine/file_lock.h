@@ -20,7 +20,7 @@ enum class FileLock { kShared, kExclusive };
 // system that knows no locks is a notice, not an error.
 Result<void> lock_file(int fd, FileLock mode, const std::string& path, Notices& notices);
 
-// Is somebody writing? Takes no lock. For commands that only look.
+// Is somebody writing? Holds no lock afterwards. For commands that only look.
 bool has_writer(int fd) noexcept;
 
 }  // namespace latchkey::engine

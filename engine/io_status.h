@@ -47,7 +47,6 @@ class [[nodiscard]] IoStatus {
       case IoCode::kOutOfRange:
         return EINVAL;
       case IoCode::kReadOnly:
-        return EPERM;
       case IoCode::kSealed:
         return EPERM;
       case IoCode::kNoSpace:

@@ -15,7 +15,8 @@
 
 namespace latchkey::engine {
 
-// Errors: kSystem where the device fails; kDamaged where `offset` and the size leave the device.
+// Errors: kSystem where the device fails; kDamaged where `offset` and the size leave the device, or
+// where its own metadata does not say where the bytes live.
 inline Result<void> read_bytes(BlockDevice& device, std::uint64_t offset, MutableBytes into,
                                std::string_view what) {
   if (!device.in_range(offset, into.size())) {
@@ -25,6 +26,12 @@ inline Result<void> read_bytes(BlockDevice& device, std::uint64_t offset, Mutabl
   }
   const IoStatus status = device.read(offset, into);
   if (status.ok()) return {};
+  if (status.code() == IoCode::kDamaged) {
+    return Error(ErrorCode::kDamaged,
+                 fmt::format("cannot read the {} at byte {}: the block table of the image is "
+                             "damaged there, or the image is cut short",
+                             what, offset));
+  }
   return Error::system(fmt::format("cannot read the {} at byte {}", what, offset),
                        status.sys_errno());
 }

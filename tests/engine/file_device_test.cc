@@ -135,6 +135,22 @@ TEST_F(FileDeviceTest, AFileThatShrankGivesEioNotACrash) {
   EXPECT_NE(faults.front().find("shorter"), std::string::npos);
 }
 
+// A client that copies by block status would write zeros where the data was.
+TEST_F(FileDeviceTest, WhatAShrunkFileLostIsNotReportedAsZeros) {
+  const std::string path = dir_ / "shrunk";
+  test::write_file(path, {});
+  ASSERT_EQ(0, truncate(path.c_str(), 1 << 20));
+  auto device = open(path, Access::kReadOnly);
+  ASSERT_TRUE(device.ok());
+  ASSERT_EQ(0, truncate(path.c_str(), 512 * 1024));
+  const Extent there = (*device)->extent_at(0, 1 << 20);
+  EXPECT_TRUE(!there.reads_as_zero || there.length <= 512U * 1024) << there.length;
+  const Extent lost = (*device)->extent_at(512 * 1024, 512 * 1024);
+  EXPECT_EQ(lost.length, 512U * 1024);
+  EXPECT_TRUE(lost.allocated);
+  EXPECT_FALSE(lost.reads_as_zero);
+}
+
 TEST_F(FileDeviceTest, HolesAreExtents) {
   const std::string path = dir_ / "sparse";
   test::write_file(path, {});

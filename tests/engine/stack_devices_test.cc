@@ -10,6 +10,7 @@
 #include "engine/memory_device.h"
 #include "engine/piece_map.h"
 #include "engine/range_lock.h"
+#include "engine/read_bytes.h"
 #include "engine/sector_aligner.h"
 #include "tests/support/fault_device.h"
 #include "tests/support/test_bytes.h"
@@ -121,6 +122,22 @@ TEST(MapDevice, ExtentsOutsideTheDeviceBelowAreDamage) {
   EXPECT_EQ(device.read(0, buffer).code(), IoCode::kDamaged);
   EXPECT_EQ(device.read(60, buffer).code(), IoCode::kDamaged);
   EXPECT_EQ(device.write(0, buffer).code(), IoCode::kDamaged);
+}
+
+// Above a cipher a long write goes down in pieces: none may go before all of it was asked for.
+TEST(CryptDevice, ALongWriteThatTouchesASealedPartChangesNothing) {
+  constexpr std::size_t kSize = 3 * kCryptPieceBytes;
+  auto below = memory(random_bytes(kSize, 17));
+  const ByteVector before = below->copy_bytes();
+  auto map = std::make_unique<PieceMap>();
+  map->data(0, 0, kSize - 4096).zeros(4096);
+  auto part = std::make_shared<MapDevice>(std::vector<DevicePtr>{below}, std::move(map),
+                                          Geometry{kSize, 512, true});
+  const DevicePtr plaintext = make_crypt_layer(part, 0, kSize, test_cipher(512));
+  EXPECT_EQ(plaintext->write(0, ByteVector(kSize)).code(), IoCode::kSealed);
+  EXPECT_EQ(below->copy_bytes(), before);
+  EXPECT_EQ(plaintext->write_zeroes(0, kSize).code(), IoCode::kSealed);
+  EXPECT_EQ(below->copy_bytes(), before);
 }
 
 TEST(CryptDevice, TakesWholeSectorsOnly) {
@@ -288,6 +305,23 @@ TEST(RangeLock, WaitsOnlyForOverlap) {
   released = true;
   first.reset();
   other.join();
+}
+
+// Metadata behind a block table that cannot be true: the image is damaged, the system is not.
+TEST(ReadBytes, DamageBelowIsDamageAndNotASystemError) {
+  auto map = std::make_unique<PieceMap>();
+  map->data(0, 4096, 1000);
+  MapDevice damaged({memory(ByteVector(1000))}, std::move(map), {1000, 512, false});
+  const auto result = read_bytes(damaged, 0, 512, "boot sector");
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::kDamaged);
+  EXPECT_NE(result.error().message().find("boot sector at byte 0"), std::string::npos);
+
+  FaultDevice failing(memory(ByteVector(1000)));
+  failing.bad_read_byte = 100;
+  const auto failed = read_bytes(failing, 0, 512, "boot sector");
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code(), ErrorCode::kSystem);
 }
 
 TEST(SecretBytes, MovesAndForgets) {
