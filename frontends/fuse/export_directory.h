@@ -6,9 +6,9 @@
 //
 // Life of an object:
 //   mount()  the directory is mounted and being served by worker threads
-//   wait()   blocks until it was unmounted and its last user has left, or a descriptor turns
-//   readable close()  stops serving, unmounts, flushes every writable device and says whether that
-//   worked
+//   wait()   blocks until it was unmounted and its last user has left, or a descriptor is readable
+//   close()  stops serving, unmounts, flushes every writable device and says whether that worked
+//
 // hide() takes the directory out of sight while files that are open stay served; wait() then
 // returns with the last of them.
 //

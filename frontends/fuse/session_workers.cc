@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <system_error>
@@ -81,16 +82,11 @@ void SessionWorkers::run(bool writes) noexcept {
   // pages through us, and we must not wait for that very write when we allocate. Root only; others
   // have no loop devices.
   if (writes) prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-  {
+  try {
     const WorkerBuffer buffer;
-    fuse_buf request{};
-    while (!stopping_.load(std::memory_order_acquire) && fuse_session_exited(session_) == 0) {
-      const int received = fuse_session_receive_buf(session_, &request);
-      if (received == -EINTR || received == -EAGAIN) continue;
-      if (received <= 0) break;
-      fuse_session_process_buf(session_, &request);
-    }
-    std::free(request.mem);
+    serve();
+  } catch (const std::bad_alloc&) {
+    std::fputs("fuse: no memory for a worker; the directory is given up\n", stderr);
   }
   if (!stopping_.load(std::memory_order_acquire)) {
     fuse_session_exit(session_);
@@ -99,6 +95,17 @@ void SessionWorkers::run(bool writes) noexcept {
   const std::lock_guard lock(mutex_);
   --running_;
   left_.notify_all();
+}
+
+void SessionWorkers::serve() noexcept {
+  fuse_buf request{};
+  while (!stopping_.load(std::memory_order_acquire) && fuse_session_exited(session_) == 0) {
+    const int received = fuse_session_receive_buf(session_, &request);
+    if (received == -EINTR || received == -EAGAIN) continue;
+    if (received <= 0) break;
+    fuse_session_process_buf(session_, &request);
+  }
+  std::free(request.mem);
 }
 
 void SessionWorkers::stop() noexcept {

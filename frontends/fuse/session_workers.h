@@ -36,6 +36,7 @@ class SessionWorkers {
 
  private:
   void run(bool writes) noexcept;
+  void serve() noexcept;
 
   fuse_session* const session_;
   int ended_fd_ = -1;

@@ -61,6 +61,24 @@ TEST_F(ExportFiles, ManyExportsAreAllListed) {
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 300);
 }
 
+// A volume whose header fills its whole partition.
+TEST_F(ExportFiles, AnExportOfNoBytesIsAnEmptyFile) {
+  mount_one(std::make_shared<MemoryDevice>(std::vector<std::byte>(), true));
+  struct stat facts {};
+  ASSERT_EQ(stat(file().c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_size, 0);
+  EXPECT_EQ(facts.st_blocks, 0);
+  const FileDescriptor disk(file(), O_RDWR);
+  ASSERT_GE(disk.get(), 0);
+  std::array<char, 512> buffer{};
+  EXPECT_EQ(pread(disk.get(), buffer.data(), buffer.size(), 0), 0);
+  EXPECT_EQ(pwrite(disk.get(), buffer.data(), buffer.size(), 0), -1);
+  EXPECT_EQ(errno, ENOSPC);
+  EXPECT_EQ(lseek(disk.get(), 0, SEEK_DATA), -1);
+  EXPECT_EQ(errno, ENXIO);
+  EXPECT_EQ(fsync(disk.get()), 0);
+}
+
 TEST_F(ExportFiles, ReadsStopAtTheEnd) {
   const auto content = random_bytes(kMiB + 100, 4);
   mount_one(std::make_shared<MemoryDevice>(content));
