@@ -63,7 +63,7 @@ IoStatus BlockDevice::do_write(std::uint64_t, std::span<const std::byte>) noexce
 IoStatus BlockDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
                                       WriteFlags flags) noexcept {
   if (has(flags, WriteFlags::kFastZero)) return IoCode::kNotSupported;
-  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  static constexpr std::array<std::byte, std::size_t{64} * 1024> kZeros{};
   if (length > kZeros.size()) {
     // A refusal must change nothing, also where it comes for a later piece.
     if (const IoStatus status = do_check_write(offset, length); !status.ok()) return status;

@@ -17,7 +17,7 @@
 
 namespace latchkey::engine {
 
-inline constexpr std::size_t kCryptPieceBytes = 128 * 1024;
+inline constexpr std::size_t kCryptPieceBytes = std::size_t{128} * 1024;
 
 class CryptDevice final : public BlockDevice {
  public:

@@ -11,24 +11,10 @@
 #include <unistd.h>
 
 #include "engine/file_lock.h"
+#include "engine/unique_fd.h"
 
 namespace latchkey::engine {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const noexcept { return fd_; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 Result<void> usage(const std::string& path, const std::string& what) {
   return Error(ErrorCode::kUsage, path + " " + what)
@@ -73,7 +59,7 @@ Result<std::shared_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
   const bool regular = S_ISREG(about.st_mode);
   int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
   if (writable && !regular) flags |= O_EXCL;
-  Descriptor fd(::open(path.c_str(), flags));
+  UniqueFd fd(::open(path.c_str(), flags));
   if (fd.get() < 0) {
     const int reason = errno;
     Error error = Error::system("cannot open " + path, reason);

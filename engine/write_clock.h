@@ -57,7 +57,7 @@ class WriteClock {
   }
 
  private:
-  static constexpr std::uint64_t kUnitBytes = 64 * 1024;
+  static constexpr std::uint64_t kUnitBytes = std::uint64_t{64} * 1024;
   static constexpr std::uint64_t kCounters = 256;
   struct Counter {
     std::atomic<std::uint64_t> begun{0};

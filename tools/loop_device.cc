@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "engine/unique_fd.h"
+
 namespace latchkey::tools {
 
 using engine::Error;
@@ -22,28 +24,13 @@ constexpr int kTries = 32;
 // In sectors of 512 bytes: 1 MiB, one FUSE request. The kernel's default of 128 KiB costs eight.
 constexpr unsigned long kReadAheadSectors = 2048;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const noexcept { return fd_; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 }  // namespace
 
 Result<LoopDevice> LoopDevice::attach(const std::string& file, bool writable) {
   const int mode = writable ? O_RDWR : O_RDONLY;
-  const Descriptor backing(open(file.c_str(), mode | O_CLOEXEC));
+  const engine::UniqueFd backing(open(file.c_str(), mode | O_CLOEXEC));
   if (backing.get() < 0) return Error::system("cannot open " + file, errno);
-  const Descriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  const engine::UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (control.get() < 0) {
     return Error::system("cannot use loop devices: /dev/loop-control", errno)
         .with_hint("load the kernel module: modprobe loop");
@@ -58,7 +45,7 @@ Result<LoopDevice> LoopDevice::attach(const std::string& file, bool writable) {
     const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
     if (number < 0) return Error::system("no loop device is free", errno);
     std::string path = fmt::format("/dev/loop{}", number);
-    Descriptor device(open(path.c_str(), mode | O_CLOEXEC));
+    engine::UniqueFd device(open(path.c_str(), mode | O_CLOEXEC));
     if (device.get() < 0) return Error::system("cannot open " + path, errno);
     if (ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) {
       ioctl(device.get(), BLKRASET, kReadAheadSectors);  // advice: its failure costs only speed

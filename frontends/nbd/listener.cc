@@ -50,6 +50,7 @@ namespace {
 using engine::Error;
 using engine::ErrorCode;
 using engine::Result;
+using engine::UniqueFd;
 
 constexpr int kBacklog = 32;
 
@@ -115,10 +116,6 @@ Error path_exists(const std::string& path, const sockaddr_un& address) {
 }
 
 }  // namespace
-
-UniqueFd::~UniqueFd() {
-  if (fd_ >= 0) ::close(fd_);
-}
 
 Result<Listener> Listener::open(const NbdOptions& options) {
   if (const auto* place = std::get_if<NbdUnixPlace>(&options.place)) return open_unix(*place);

@@ -3,29 +3,13 @@
 #pragma once
 
 #include <string>
-#include <utility>
 
 #include <sys/types.h>
 
+#include "engine/unique_fd.h"
 #include "frontends/nbd/server.h"
 
 namespace latchkey::frontends::nbd {
-
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) noexcept : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~UniqueFd();
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 class Listener {
  public:
@@ -46,7 +30,7 @@ class Listener {
   static engine::Result<Listener> open_unix(const NbdUnixPlace& place);
   static engine::Result<Listener> open_tcp(const NbdTcpPlace& place, bool allow_remote);
 
-  UniqueFd socket_;
+  engine::UniqueFd socket_;
   std::string path_;       // absolute; unix only
   dev_t path_device_ = 0;  // what was bound there
   ino_t path_inode_ = 0;

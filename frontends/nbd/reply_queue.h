@@ -20,7 +20,7 @@
 namespace latchkey::frontends::nbd {
 
 // The largest unfragmented answer, and room for small ones before it.
-inline constexpr std::size_t kReplyBufferBytes = kStreamAboveBytes + 64 * 1024;
+inline constexpr std::size_t kReplyBufferBytes = kStreamAboveBytes + std::size_t{64} * 1024;
 
 class ReplyQueue {
  public:

@@ -14,7 +14,7 @@
 namespace latchkey::frontends::nbd {
 
 // A write that is not streamed, whole, and room for the requests behind it.
-inline constexpr std::size_t kRequestBufferBytes = kStreamAboveBytes + 64 * 1024;
+inline constexpr std::size_t kRequestBufferBytes = kStreamAboveBytes + std::size_t{64} * 1024;
 
 class RequestBuffer {
  public:

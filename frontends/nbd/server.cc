@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/unique_fd.h"
 #include "frontends/nbd/handshake.h"
 #include "frontends/nbd/listener.h"
 #include "frontends/nbd/socket_stream.h"
@@ -31,6 +32,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using engine::Error;
 using engine::Result;
+using engine::UniqueFd;
 
 // Out of descriptors or memory for a client: how long to leave the backlog alone.
 constexpr std::chrono::milliseconds kAcceptPause{100};
@@ -40,7 +42,7 @@ enum class Phase : std::uint8_t { kHandshake, kExpired, kTransmission, kFinished
 // The socket is closed by the thread that runs the server, after it joined this connection's own:
 // so it may shut it down at any time without closing another's descriptor.
 struct Connection {
-  nbd::UniqueFd socket;
+  UniqueFd socket;
   Clock::time_point deadline;  // of the handshake
   std::atomic<Phase> phase{Phase::kHandshake};
   std::thread thread;
@@ -76,7 +78,7 @@ class SignalsBlocked {
 
 class NbdServer::Impl {
  public:
-  Impl(NbdOptions options, ExportList exports, nbd::Listener listener, nbd::UniqueFd wake)
+  Impl(NbdOptions options, ExportList exports, nbd::Listener listener, UniqueFd wake)
       : options_(std::move(options)),
         exports_(std::move(exports)),
         listener_(std::move(listener)),
@@ -95,7 +97,7 @@ class NbdServer::Impl {
   Result<void> accept_clients(int stop_fd);
   void accept_one(int stop_fd);
   void wait_for_place(int stop_fd);
-  void start(nbd::UniqueFd socket);
+  void start(UniqueFd socket);
   void work(Connection& connection) noexcept;
   void reap();
   void expire_handshakes(Clock::time_point now);
@@ -108,7 +110,7 @@ class NbdServer::Impl {
   const NbdOptions options_;
   const ExportList exports_;
   nbd::Listener listener_;
-  const nbd::UniqueFd wake_;  // an eventfd that each connection touches when it is finished
+  const UniqueFd wake_;  // an eventfd that each connection touches when it is finished
   std::atomic<bool> stopping_{false};
   std::list<Connection> connections_;
   Clock::time_point accept_after_{};
@@ -144,7 +146,7 @@ Result<void> NbdServer::Impl::accept_clients(int stop_fd) {
 }
 
 void NbdServer::Impl::accept_one(int stop_fd) {
-  nbd::UniqueFd socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+  UniqueFd socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
   if (socket.get() < 0) {
     // Anything else is this client's trouble (it went away before it was accepted).
     if (passing_shortage(errno)) accept_after_ = Clock::now() + kAcceptPause;
@@ -168,7 +170,7 @@ void NbdServer::Impl::wait_for_place(int stop_fd) {
   }
 }
 
-void NbdServer::Impl::start(nbd::UniqueFd socket) {
+void NbdServer::Impl::start(UniqueFd socket) {
   // Joins the others once its thread runs: without one it could neither end nor be joined.
   std::list<Connection> starting;
   try {
@@ -268,7 +270,7 @@ Result<void> NbdServer::Impl::flush_exports() {
 }
 
 Result<std::unique_ptr<NbdServer>> NbdServer::listen(NbdOptions options, ExportList exports) {
-  nbd::UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (wake.get() < 0) return Error::system("nbd server: no event descriptor", errno);
   Result<nbd::Listener> listener = nbd::Listener::open(options);
   if (!listener) return std::move(listener).error();
