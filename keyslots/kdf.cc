@@ -26,7 +26,7 @@ using engine::SecretBytes;
 
 namespace {
 
-constexpr std::uint64_t kMiB = 1024 * 1024;
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint32_t kMaxLanes = 0xffffff;  // RFC 9106 section 3.1
 constexpr std::size_t kMinArgonSalt = 8;
 

@@ -98,7 +98,9 @@ class Luks1Volume final : public VolumeHeader {
     facts_.detached = source_.header != nullptr;
     facts_.unusable = std::move(unusable);
     if (header_.payload_offset == 0 && !facts_.detached) {
-      facts_.unusable = "this is a detached header: the data it belongs to is elsewhere";
+      facts_.unusable =
+          "this is a detached header: open the image that has the data, and name this file with "
+          "--header";
     } else {
       facts_.payload_bytes = luks_payload_bytes(*source_.data, header_.payload_offset, kSectorBytes,
                                                 "luks1 header", notices);

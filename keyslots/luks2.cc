@@ -121,7 +121,9 @@ void Luks2Volume::describe_payload(engine::Notices& notices) {
   for (const Luks2Segment* segment : active_) lowest = std::min(lowest, segment->offset);
   facts_.payload_offset = lowest;
   if (!facts_.detached && lowest < header_end) {
-    facts_.unusable = lowest == 0 ? "this is a detached header: the data it belongs to is elsewhere"
+    facts_.unusable = lowest == 0 ? "this is a detached header: open the image that has the data, "
+                                    "and name this file with "
+                                    "--header"
                                   : fmt::format(
                                         "the payload at byte {} overlaps the header, which ends "
                                         "at byte {}",

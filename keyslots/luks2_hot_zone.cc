@@ -19,7 +19,7 @@ using engine::Result;
 
 namespace {
 
-constexpr std::size_t kReadPieceBytes = 1024 * 1024;
+constexpr std::size_t kReadPieceBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMaxBlockBytes = 64 * 1024;
 
 Error damaged(const std::string& what) {

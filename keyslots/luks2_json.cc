@@ -17,10 +17,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kMaxText = 4 * 1024 * 1024;  // the largest header copy
-constexpr int kMaxNesting = 24;                    // the format needs 6
-constexpr std::size_t kMaxString = 4096;           // of what is read here; tokens hold longer ones
-constexpr std::size_t kMaxBinary = 1024;           // salts and digests
+constexpr std::size_t kMaxText = std::size_t{4} << 20;  // the largest header copy
+constexpr int kMaxNesting = 24;                         // the format needs 6
+constexpr std::size_t kMaxString = 4096;  // of what is read here; tokens hold longer ones
+constexpr std::size_t kMaxBinary = 1024;  // salts and digests
 // Offsets and sizes stay below this, so that sums of a few of them cannot overflow.
 constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 60;
 constexpr std::uint32_t kMaxInt = 0x7fffffff;

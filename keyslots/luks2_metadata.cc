@@ -16,7 +16,7 @@ using engine::Result;
 namespace {
 
 constexpr std::uint64_t kBinaryHeaderBytes = 4096;
-constexpr std::uint64_t kMaxKeyslotsBytes = 128 * 1024 * 1024;
+constexpr std::uint64_t kMaxKeyslotsBytes = std::uint64_t{128} << 20;
 constexpr std::uint32_t kStripes = 4000;
 constexpr std::uint64_t kTweakUnitBytes = 512;
 
