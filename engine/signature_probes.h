@@ -55,7 +55,5 @@ std::optional<ContentSignature> probe_vfat(const ProbeView& view);
 
 // Of a label field padded with NULs or blanks.
 std::string label_text(std::string_view field);
-// Of `units` UTF-16LE code units, to the first NUL; what is not ASCII becomes '?'.
-std::string utf16le_text(Bytes from, std::size_t units);
 
 }  // namespace latchkey::engine

@@ -77,16 +77,6 @@ std::string label_text(std::string_view field) {
   return printable(field.substr(0, end == std::string_view::npos ? 0 : end + 1));
 }
 
-std::string utf16le_text(Bytes from, std::size_t units) {
-  std::string text;
-  for (std::size_t i = 0; i < units && 2 * i + 2 <= from.size(); ++i) {
-    const auto unit = load_le<std::uint16_t>(from, 2 * i);
-    if (unit == 0) break;
-    text += unit < 0x80 ? static_cast<char>(unit) : '?';
-  }
-  return printable(text);
-}
-
 std::optional<ContentSignature> probe_luks(const ProbeView& view) {
   const auto header = view.head(0, 512);
   if (!header || !starts_with(*header, 0, "LUKS\xba\xbe"sv)) return std::nullopt;

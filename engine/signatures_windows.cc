@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "engine/signature_probes.h"
+#include "engine/utf16.h"
 
 namespace latchkey::engine {
 namespace {
@@ -51,7 +52,7 @@ void read_ntfs_volume(Bytes record, ContentSignature& signature) {
     const auto value_at = load_le<std::uint16_t>(record, at + 20);
     if (resident && value_at <= length && value_bytes <= length - value_at) {
       const Bytes value = record.subspan(at + value_at, value_bytes);
-      if (type == kMftVolumeName) signature.label = utf16le_text(value, value.size() / 2);
+      if (type == kMftVolumeName) signature.label = utf16_text(value, std::endian::little);
       if (type == kMftVolumeInformation && value.size() >= 12) {
         signature.needs_recovery = (load_le<std::uint16_t>(value, 10) & kNtfsVolumeDirty) != 0;
       }
@@ -164,7 +165,7 @@ std::string exfat_label(const ProbeView& view, Bytes boot) {
     if (type != 0x83) continue;
     const std::size_t units =
         std::min<std::size_t>(std::to_integer<std::size_t>(entries[at + 1]), 11);
-    return utf16le_text(Bytes(entries).subspan(at + 2, 22), units);
+    return utf16_text(Bytes(entries).subspan(at + 2, 2 * units), std::endian::little);
   }
   return {};
 }

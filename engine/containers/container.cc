@@ -5,8 +5,6 @@
 #include <cctype>
 #include <optional>
 
-#include <fmt/format.h>
-
 #include "engine/containers/foreign_formats.h"
 #include "engine/containers/vhd.h"
 #include "engine/read_bytes.h"

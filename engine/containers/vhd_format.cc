@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/guid.h"
+#include "engine/utf16.h"
 
 namespace latchkey::engine {
 namespace {
@@ -14,17 +15,6 @@ constexpr std::size_t kFooterChecksumAt = 64;
 constexpr std::size_t kHeaderChecksumAt = 36;
 constexpr std::size_t kParentNameAt = 64;
 constexpr std::size_t kParentNameBytes = 512;
-
-// Only the ASCII part survives: the name goes into a message, not into an open().
-std::string utf16be_text(Bytes from) {
-  std::string text;
-  for (std::size_t at = 0; at + 2 <= from.size(); at += 2) {
-    const auto unit = load_be<std::uint16_t>(from, at);
-    if (unit == 0) break;
-    text += unit < 0x80 ? static_cast<char>(unit) : '?';
-  }
-  return printable(text);
-}
 
 }  // namespace
 
@@ -91,7 +81,7 @@ std::optional<VhdDynamicHeader> parse_vhd_header(Bytes from) {
   header.block_bytes = load_be<std::uint32_t>(from, 32);
   header.checksum_good =
       load_be<std::uint32_t>(from, kHeaderChecksumAt) == vhd_checksum(from, kHeaderChecksumAt);
-  header.parent_name = utf16be_text(from.subspan(kParentNameAt, kParentNameBytes));
+  header.parent_name = utf16_text(from.subspan(kParentNameAt, kParentNameBytes), std::endian::big);
   return header;
 }
 

@@ -12,6 +12,7 @@
 #include "engine/guid.h"
 #include "engine/partitions/partition_placer.h"
 #include "engine/partitions/partition_types.h"
+#include "engine/utf16.h"
 
 namespace latchkey::engine {
 namespace {
@@ -20,7 +21,7 @@ constexpr const char* kWhere = "gpt";
 constexpr std::array<std::uint32_t, 2> kSectorSizes = {512, 4096};
 constexpr std::size_t kHeaderBytes = 92;  // the fields there are; more is reserved
 constexpr std::size_t kNameAt = 56;
-constexpr std::size_t kNameUnits = 36;
+constexpr std::size_t kNameBytes = 72;
 constexpr const char* kUnusedType = "00000000-0000-0000-0000-000000000000";
 
 GptAttempt damaged(GptAttempt attempt, std::string reason) {
@@ -77,16 +78,6 @@ std::string check_array(const GptCopy& copy) {
   return {};
 }
 
-std::string entry_name(Bytes entry) {
-  std::string name;
-  for (std::size_t i = 0; i < kNameUnits; ++i) {
-    const auto unit = load_le<std::uint16_t>(entry, kNameAt + 2 * i);
-    if (unit == 0) break;
-    name += unit < 0x80 ? static_cast<char>(unit) : '?';
-  }
-  return printable(name);
-}
-
 PartitionTable make_table(const BlockDevice& disk, const GptCopy& copy, Notices& notices) {
   PartitionTable table;
   table.scheme = PartitionTable::Scheme::kGpt;
@@ -104,7 +95,7 @@ PartitionTable make_table(const BlockDevice& disk, const GptCopy& copy, Notices&
     if (partition.type == kUnusedType) continue;
     partition.number = i + 1;
     partition.type_name = gpt_type_name(partition.type);
-    partition.name = entry_name(entry);
+    partition.name = utf16_text(entry.subspan(kNameAt, kNameBytes), std::endian::little);
     partition.uuid = guid_text(entry, 16);
     const auto first = load_le<std::uint64_t>(entry, 32);
     const auto last = load_le<std::uint64_t>(entry, 40);
