@@ -1,7 +1,7 @@
 #include "engine/secret_bytes.h"
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -32,7 +32,7 @@ SecretBytes::SecretBytes(std::size_t size) : size_(size) {
 
 SecretBytes SecretBytes::copy_of(std::span<const std::byte> bytes) {
   SecretBytes copy(bytes.size());
-  if (!bytes.empty()) std::memcpy(copy.data_, bytes.data(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), copy.data_);
   return copy;
 }
 
