@@ -80,8 +80,8 @@ ChildProcess::~ChildProcess() {
   if (pidfd_ >= 0) close(pidfd_);
 }
 
-void ChildProcess::terminate() const noexcept {
-  if (pid_ > 0) kill(pid_, SIGTERM);
+void ChildProcess::send(int signal) const noexcept {
+  if (pid_ > 0) kill(pid_, signal);
 }
 
 std::string ChildProcess::wait() {

@@ -27,8 +27,8 @@ class ChildProcess {
   // Becomes readable when the child has ended.
   int pidfd() const noexcept { return pidfd_; }
 
-  // Asks a child that still runs to end (SIGTERM).
-  void terminate() const noexcept;
+  // To a child that still runs.
+  void send(int signal) const noexcept;
 
   // Waits for its end. "exit status 3", "signal 9"; empty for success.
   std::string wait();

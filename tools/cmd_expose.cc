@@ -54,7 +54,15 @@ void add_expose_command(CLI::App& app, int& exit_status) {
   command->add_flag("--foreground", options->foreground,
                     "stay on the terminal; print 'ready DIR' once the files are there");
   add_locked_option(*command, options->open);
-  command->footer("Ends when DIR is unmounted: latchkey umount DIR, or umount DIR.");
+  command->footer(
+      "Files: disk, the whole disk with its volumes unlocked in place, and p1, p2, ..., its\n"
+      "partitions, plaintext where unlocked. Ends when DIR is unmounted; 'latchkey umount DIR' "
+      "also\n"
+      "waits until the image is closed.\n\n"
+      "Examples:\n"
+      "  latchkey expose disk.vhd plain --key disk.key\n"
+      "  fsck.ext4 -n plain/p2\n"
+      "  latchkey umount plain");
   command->callback([options, &exit_status] {
     ExposePresenter presenter;
     exit_status = present(*options, presenter);

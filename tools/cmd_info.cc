@@ -38,9 +38,17 @@ void add_info_command(CLI::App& app, int& exit_status) {
       ->required()
       ->type_name("");
   command->add_flag("--json", options->json, "the same facts for a program");
-  command->add_option("--header", options->header, "a volume's detached header")->type_name("FILE");
+  auto* header =
+      command
+          ->add_option("--header", options->header, "a volume's detached header, or a backup of it")
+          ->type_name("FILE");
   command->add_option("--partition", options->partition, "the partition --header belongs to")
-      ->type_name("N");
+      ->type_name("N")
+      ->needs(header);
+  command->footer(
+      "Exit status: 0 every header that was recognised is usable, 4 one is not (all that was "
+      "found\n"
+      "is printed either way), 2 IMAGE is not an image, 5 it cannot be read.");
   command->callback([options, &exit_status] { exit_status = run_info(*options); });
 }
 

@@ -166,8 +166,15 @@ void add_mount_command(CLI::App& app, int& exit_status) {
       ->required()
       ->type_name("");
   add_partition_option(*command, options->open);
+  options->open.shows_disk = false;
   command->footer(
-      "Ends when DIR is unmounted. 'latchkey umount DIR' waits until the image is closed.");
+      "Ends when DIR is unmounted; 'latchkey umount DIR' also waits until the image is closed.\n"
+      "Read-only, no journal is replayed and the image stays as it is. Without root it can mount\n"
+      "ext2, ext3, ext4 (fuse2fs) and NTFS (ntfs-3g).\n\n"
+      "Examples:\n"
+      "  latchkey mount disk.vhd files --key disk.key\n"
+      "  latchkey mount disk.vhd files --partition 2 --read-write    asks for the passphrase\n"
+      "  latchkey umount files");
   command->callback([options, &exit_status] {
     MountPresenter presenter(options->open);
     exit_status = present(*options, presenter);

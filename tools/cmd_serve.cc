@@ -1,14 +1,14 @@
+// latchkey serve: the image as NBD exports, until a signal comes or the command of --run ends.
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
+#include <csignal>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
+#include <variant>
 
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "frontends/nbd/server.h"
@@ -16,6 +16,7 @@
 #include "tools/commands.h"
 #include "tools/exit_status.h"
 #include "tools/fault_printer.h"
+#include "tools/listen_place.h"
 #include "tools/open_image.h"
 #include "tools/stop_signals.h"
 
@@ -29,37 +30,9 @@ namespace {
 
 struct ServeOptions {
   OpenOptions open;
-  std::string socket;
-  std::string listen;
+  ListenOptions place;
   std::string run;
-  bool insecure = false;
   bool discard = false;
-};
-
-// A directory only we can enter, for a socket nobody named. Removed with what is in it.
-class PrivateDirectory {
- public:
-  static Result<std::unique_ptr<PrivateDirectory>> make() {
-    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    const char* temporary = std::getenv("TMPDIR");
-    const std::string base = runtime != nullptr     ? runtime
-                             : temporary != nullptr ? temporary
-                                                    : "/tmp";
-    std::string name = base + "/latchkey-XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) return Error::system("cannot make " + name, errno);
-    return std::unique_ptr<PrivateDirectory>(new PrivateDirectory(name));
-  }
-  ~PrivateDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  PrivateDirectory(const PrivateDirectory&) = delete;
-  PrivateDirectory& operator=(const PrivateDirectory&) = delete;
-  const std::string& path() const noexcept { return path_; }
-
- private:
-  explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
-  const std::string path_;
 };
 
 // Readable as soon as one of two descriptors is.
@@ -87,80 +60,59 @@ class EitherReadable {
   const int fd_;
 };
 
-// Where to listen. Checked before any key is asked for.
-struct Place {
-  frontends::NbdOptions nbd;
-  std::unique_ptr<PrivateDirectory> directory;  // holds the socket nobody named
-};
-
-Result<Place> choose_place(const ServeOptions& options) {
-  Place place;
-  place.nbd.allow_remote = options.insecure;
-  place.nbd.allow_discard = options.discard;
-  if (!options.listen.empty()) {
-    auto tcp = frontends::parse_tcp_place(options.listen);
-    if (!tcp) return std::move(tcp).error().within("--listen");
-    place.nbd.place = std::move(*tcp);
-    return place;
+// The command's end, after a signal has come: it is asked to end, and at the next signal made to.
+void end_command(ChildProcess& child, StopSignals& signals) {
+  child.send(SIGTERM);
+  pollfd watched[] = {{child.pidfd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+  while (true) {
+    if (poll(watched, 2, -1) < 0) continue;  // EINTR
+    if (watched[0].revents != 0) return;
+    if (signals.take() != 0) child.send(SIGKILL);
   }
-  std::string socket = options.socket;
-  if (socket.empty()) {
-    auto directory = PrivateDirectory::make();
-    if (!directory) return std::move(directory).error();
-    place.directory = std::move(*directory);
-    socket = place.directory->path() + "/nbd.sock";
-  }
-  struct stat about {};
-  if (lstat(socket.c_str(), &about) == 0) {
-    return Error(ErrorCode::kUsage, "--socket: " + socket + " exists")
-        .with_hint("name another path, or remove it if no server uses it any more");
-  }
-  place.nbd.place = frontends::NbdUnixPlace{socket};
-  return place;
 }
 
-// Serves until the command ends, or a signal comes: then the command is asked to end, too.
+// Serves until the command ends, or a signal comes.
 Result<void> serve_command(frontends::NbdServer& server, const std::string& command,
-                           const Place& place, const StopSignals& signals) {
-  const auto* unix_place = std::get_if<frontends::NbdUnixPlace>(&place.nbd.place);
-  const std::string socket =
-      unix_place != nullptr ? std::filesystem::absolute(unix_place->path).string() : "";
-  auto child = ChildProcess::start(command, {{"uri", server.uri()}, {"unixsocket", socket}});
+                           const ListenPlace& place, StopSignals& signals) {
+  auto child =
+      ChildProcess::start(command, {{"uri", server.uri()}, {"unixsocket", place.unix_socket()}});
   if (!child) return std::move(child).error();
   auto stop = EitherReadable::watch(signals.fd(), child->pidfd());
   auto served = stop ? server.run((*stop)->fd()) : Result<void>(std::move(stop).error());
-  child->terminate();
+  const bool stopped = signals.take() != 0;
+  if (stopped || !served) end_command(*child, signals);
   const std::string ended = child->wait();
   if (!served) return served;
-  if (!ended.empty()) {
+  if (!stopped && !ended.empty()) {
     return Error(ErrorCode::kRefused, "the command of --run ended with " + ended);
   }
   return {};
 }
 
-Result<void> serve(frontends::NbdServer& server, const ServeOptions& options, const Place& place) {
-  const auto signals = StopSignals::arm();
-  if (!signals) return signals.error();
+Result<void> serve(frontends::NbdServer& server, const ServeOptions& options,
+                   const ListenPlace& place) {
+  auto signals = StopSignals::arm();
+  if (!signals) return std::move(signals).error();
   const FaultPrinter faults;
   if (!options.run.empty()) return serve_command(server, options.run, place, *signals);
-  fmt::print("ready {}\n", server.uri());
-  std::fflush(stdout);
+  if (auto said = say_ready(server.uri()); !said) return said;
   return server.run(signals->fd());
 }
 
 int run_serve(const ServeOptions& options) {
-  auto place = choose_place(options);
+  auto place = choose_listen_place(options.place);
   if (!place) return fail(place.error());
+  (*place)->nbd.allow_discard = options.discard;
   auto opened = open_image(options.open);
   if (!opened) return fail(opened.error());
-  auto server = frontends::NbdServer::listen(place->nbd, std::move(opened->exports));
-  if (!server) return fail(server.error());
-  if (std::holds_alternative<frontends::NbdTcpPlace>(place->nbd.place)) {
-    warn(options.insecure
+  auto server = frontends::NbdServer::listen((*place)->nbd, std::move(opened->exports));
+  if (!server) return fail(listen_error(std::move(server).error()));
+  if (std::holds_alternative<frontends::NbdTcpPlace>((*place)->nbd.place)) {
+    warn(options.place.insecure
              ? "anybody who can reach this address can read the plaintext"
              : "any user of this machine can connect to a TCP port; --socket is private");
   }
-  auto served = serve(**server, options, *place);
+  auto served = serve(**server, options, **place);
   return served ? kDone : fail(served.error());
 }
 
@@ -172,22 +124,39 @@ void add_serve_command(CLI::App& app, int& exit_status) {
   add_open_options(*command, options->open);
   add_partition_option(*command, options->open);
   add_locked_option(*command, options->open);
-  auto* socket =
-      command->add_option("--socket", options->socket, "listen on this unix socket (mode 0600)")
-          ->type_name("PATH");
-  command->add_option("--listen", options->listen, "listen on this TCP address and port")
-      ->type_name("HOST:PORT")
-      ->excludes(socket);
-  command->add_flag("--insecure", options->insecure,
-                    "allow --listen beyond this machine, without encryption or passwords");
-  command->add_flag("--discard", options->discard,
-                    "pass TRIM on to the image file; it reveals which sectors are free");
+  auto* socket = command
+                     ->add_option("--socket", options->place.socket,
+                                  "listen on this unix socket (mode 0600); must not exist yet")
+                     ->type_name("PATH");
+  auto* listen =
+      command
+          ->add_option("--listen", options->place.listen,
+                       "listen on this TCP address instead; any user of this machine can connect")
+          ->type_name("HOST:PORT")
+          ->excludes(socket);
+  command
+      ->add_flag("--insecure", options->place.insecure,
+                 "allow --listen beyond this machine, without encryption or passwords")
+      ->needs(listen);
+  command
+      ->add_flag("--discard", options->discard,
+                 "pass TRIM on to the image file; it reveals which sectors are free")
+      ->needs(command->get_option("--read-write"));
   command
       ->add_option("--run", options->run,
-                   "run this with $uri and $unixsocket set, and end when it ends")
-      ->type_name("COMMAND");
+                   "run this with $uri and $unixsocket set; its end ends the server")
+      ->type_name("COMMAND")
+      ->check([](const std::string& text) {
+        return text.empty() ? std::string("the command is empty") : std::string();
+      });
   command->footer(
-      "Prints 'ready URI' once it listens (not with --run). Exports: disk, p1, p2, ...");
+      "Prints 'ready URI' once it listens (not with --run), and serves until SIGINT or SIGTERM.\n"
+      "Exports: disk, p1, p2, ...; the default one is the volume that opened, --partition's, or\n"
+      "disk. Without --socket and --listen it makes a private temporary socket.\n\n"
+      "Examples:\n"
+      "  latchkey serve disk.vhd --key disk.key --run 'nbdcopy \"$uri\" plain.img'\n"
+      "  latchkey serve disk.vhd --socket disk.sock      asks for the passphrase\n"
+      "  nbdinfo --list 'nbd+unix:///?socket=disk.sock'  in another terminal");
   command->callback([options, &exit_status] { exit_status = run_serve(*options); });
 }
 

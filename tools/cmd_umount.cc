@@ -50,6 +50,10 @@ void add_umount_command(CLI::App& app, int& exit_status) {
   command->add_option("DIR", *directory, "where expose or mount has mounted")
       ->required()
       ->type_name("");
+  command->footer(
+      "A plain 'umount DIR' does, too; this one returns when everything is written and the image "
+      "is\n"
+      "closed, and says if something could not be.");
   command->callback([directory, &exit_status] {
     const auto outcome = unmount(*directory);
     exit_status = outcome.ok() ? kDone : fail(outcome.error());

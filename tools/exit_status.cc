@@ -1,5 +1,6 @@
 #include "tools/exit_status.h"
 
+#include <cerrno>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -24,10 +25,30 @@ ExitStatus exit_status_of(engine::ErrorCode code) {
   return kSystem;
 }
 
+namespace {
+
+// Where the one who made the error had no advice.
+std::string usual_hint(const engine::Error& error) {
+  if (error.code() == engine::ErrorCode::kUsage) return "latchkey help, or latchkey COMMAND --help";
+  if (error.sys_errno() == ENOENT) return "check the name";
+  if (error.sys_errno() == EACCES) return "check the permissions, or use sudo";
+  return "";
+}
+
+}  // namespace
+
 int fail(const engine::Error& error) {
   fmt::print(stderr, "latchkey: {}\n", error.message());
-  if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
+  const std::string hint = error.hint().empty() ? usual_hint(error) : error.hint();
+  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
   return exit_status_of(error.code());
+}
+
+engine::Result<void> say_ready(const std::string& what) {
+  errno = 0;
+  const bool written = std::fputs(("ready " + what + "\n").c_str(), stdout) >= 0;
+  if (written && std::fflush(stdout) == 0) return {};
+  return engine::Error::system("cannot write to standard output", errno);
 }
 
 void warn(const std::string& text) {

@@ -7,6 +7,7 @@
 
 #include "engine/map_device.h"
 #include "engine/piece_map.h"
+#include "tools/shell_quoted.h"
 
 namespace latchkey::tools {
 
@@ -93,6 +94,20 @@ Result<void> survey_partitions(Image& image) {
   return {};
 }
 
+// A header from elsewhere gives bytes without any sense. It may be meant all the same: a backup
+// from before the volume was formatted again by mistake.
+void warn_of_other_header(const Region& region, engine::Notices& notices) {
+  const std::string& here = region.content.uuid;
+  if (region.content.type != "crypto_LUKS" || here.empty() || !region.volume->header) return;
+  const std::string& given = region.volume->header->facts().uuid;
+  if (given == here) return;
+  notices.warn(
+      "--header",
+      fmt::format("it is the header of volume {}, but {} holds volume {}: without the right "
+                  "header its plaintext is noise",
+                  given, region.name(), here));
+}
+
 Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
   auto header = open_header(image, options);
   if (!header) return std::move(header).error();
@@ -106,6 +121,7 @@ Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
       return Error(ErrorCode::kDamaged, "--header: no volume header is in " + options.header_path)
           .with_hint("a detached LUKS header begins with the letters LUKS");
     }
+    warn_of_other_header(*with_header, image.notices);
   }
   if (image.partitions.empty() && with_header != &image.disk) {
     probe_region(image.disk, nullptr, image.notices);
@@ -148,15 +164,27 @@ Result<Image> survey_image(const std::string& path, const SurveyOptions& options
   image.disk.device = image.container.disk;
   image.disk.content = engine::identify_content(*image.disk.device);
   if (auto done = survey_partitions(image); !done) return std::move(done).error().within(path);
-  if (options.partition && *options.partition != 0 &&
+  if (options.partition &&
       std::none_of(image.partitions.begin(), image.partitions.end(),
                    [&](const Region& region) { return region.number == *options.partition; })) {
     return Error(ErrorCode::kUsage, fmt::format("{} has no partition {}", path, *options.partition))
-        .with_hint("latchkey info " + path + " lists them");
+        .with_hint(image.partitions.empty()
+                       ? "it has no partitions: leave out --partition"
+                       : "latchkey info " + shell_quoted(path) + " lists them");
   }
   if (auto done = survey_volumes(image, options); !done) return std::move(done).error();
   return image;
 }
+
+namespace {
+
+// A keyslot dearer than --max-kdf-memory or --max-kdf-time allow is one that is not supported here.
+Error why_locked(Error error) {
+  if (error.code() != ErrorCode::kRefused) return error;
+  return Error(ErrorCode::kNotSupported, error.message()).with_hint(error.hint());
+}
+
+}  // namespace
 
 std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
                          const keyslots::UnlockOptions& options,
@@ -179,7 +207,7 @@ std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
           volume.error = std::move(plaintext).error().within(region->name());
         }
       } else {
-        volume.error = std::move(unlocked).error().within(region->name());
+        volume.error = why_locked(std::move(unlocked).error()).within(region->name());
       }
     }
     if (volume.open()) ++open;

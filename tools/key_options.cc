@@ -18,44 +18,27 @@ using engine::ErrorCode;
 using engine::Result;
 
 void add_key_options(CLI::App& command, KeyOptions& options) {
-  const char* group = "Key options";
-  command
-      .add_option("--key", options.keys,
-                  "a file that holds a key; what kind it is gets found out (repeatable)")
-      ->allow_extra_args(false)  // one a --key: what follows may be the image
-      ->type_name("FILE")
-      ->group(group);
-  command
-      .add_option("--passphrase-file", options.passphrase_file,
-                  "the first line of FILE is the passphrase; - is standard input")
-      ->type_name("FILE")
-      ->group(group);
-  command.add_option("--key-file", options.key_file, "every byte of FILE is the key")
-      ->type_name("FILE")
-      ->group(group);
-  command.add_option("--key-file-offset", options.key_file_offset, "skip N bytes of the key file")
-      ->type_name("N")
-      ->group(group);
-  command.add_option("--key-file-size", options.key_file_bytes, "use N bytes of the key file")
-      ->type_name("N")
-      ->group(group);
-  command.add_option("--header", options.header, "the volume's detached header")
-      ->type_name("FILE")
-      ->group(group);
-  command.add_option("--keyslot", options.keyslot, "try only this keyslot")
-      ->type_name("N")
-      ->group(group);
-  command
-      .add_option("--max-kdf-memory", options.max_kdf_memory,
-                  "most memory a keyslot's key derivation may take "
-                  "(default: the smaller of 4 GiB and half of RAM)")
-      ->type_name("SIZE")
-      ->group(group);
-  command
-      .add_option("--max-kdf-time", options.max_kdf_seconds,
-                  "most seconds one key derivation may take (default: 300)")
-      ->type_name("S")
-      ->group(group);
+  const auto add = [&command](const char* name, auto& value, const char* what, const char* text) {
+    return command.add_option(name, value, what)->type_name(text)->group("Key options");
+  };
+  add("--key", options.keys, "a file that holds a key; what kind it is gets found out (repeatable)",
+      "FILE")
+      ->allow_extra_args(false);  // one a --key: what follows may be the image
+  add("--passphrase-file", options.passphrase_file,
+      "the first line of FILE is the passphrase; - is standard input", "FILE");
+  auto* key_file = add("--key-file", options.key_file, "every byte of FILE is the key", "FILE");
+  add("--key-file-offset", options.key_file_offset, "skip N bytes of the key file", "N")
+      ->needs(key_file);
+  add("--key-file-size", options.key_file_bytes, "use N bytes of the key file", "N")
+      ->needs(key_file);
+  add("--header", options.header, "the volume's detached header, or a backup of it", "FILE");
+  add("--keyslot", options.keyslot, "try only this keyslot", "N");
+  add("--max-kdf-memory", options.max_kdf_memory,
+      "most memory one key derivation may take, like 512M\n"
+      "(default: the smaller of 4 GiB and half of RAM)",
+      "SIZE");
+  add("--max-kdf-time", options.max_kdf_seconds,
+      "most seconds one key derivation may take (default: 300)", "S");
 }
 
 Result<keyslots::KeyRing> read_secrets(const KeyOptions& options) {
@@ -144,6 +127,24 @@ class QuietTerminal {
   bool changed_ = false;
 };
 
+// What was typed, with the line end; 0: control-D; negative: there is nobody to ask.
+ssize_t read_line(int fd, const std::string& prompt, engine::SecretBytes& line) {
+  while (true) {
+    ssize_t got = 0;
+    {
+      const QuietTerminal quiet(fd);
+      (void)!write(fd, prompt.data(), prompt.size());
+      do {
+        got = read(fd, line.data(), line.size());
+      } while (got < 0 && errno == EINTR && caught_signal == 0);
+      if (got == 0) (void)!write(fd, "\n", 1);
+    }
+    // Stopped by control-Z, and here again: so the question is still open.
+    if (got < 0 && caught_signal == SIGTSTP) continue;
+    return got;
+  }
+}
+
 }  // namespace
 
 Result<keyslots::Secret> ask_passphrase(const std::string& prompt) {
@@ -155,24 +156,20 @@ Result<keyslots::Secret> ask_passphrase(const std::string& prompt) {
   if (fd < 0) return no_terminal();
   constexpr std::size_t kMaxPassphraseBytes = 512;
   engine::SecretBytes line(kMaxPassphraseBytes + 2);
-  ssize_t n = 0;
-  {
-    const QuietTerminal quiet(fd);
-    (void)!write(fd, prompt.data(), prompt.size());
-    do {
-      n = read(fd, line.data(), line.size());
-    } while (n < 0 && errno == EINTR && caught_signal == 0);
-  }
+  const ssize_t got = read_line(fd, prompt, line);
   close(fd);
-  if (n < 0) return no_terminal();
-  line.truncate(static_cast<std::size_t>(n));
+  if (got < 0) return no_terminal();
+  line.truncate(static_cast<std::size_t>(got));
   if (!line.empty() && line.data()[line.size() - 1] == std::byte{'\n'}) {
     line.truncate(line.size() - 1);
   } else if (line.size() > kMaxPassphraseBytes) {
     return Error(ErrorCode::kUsage, "the passphrase is longer than 512 bytes")
         .with_hint("put it in a file: --passphrase-file FILE");
   }
-  if (line.empty()) return Error(ErrorCode::kKeyNeeded, "no passphrase was given");
+  if (line.empty()) {
+    return Error(ErrorCode::kKeyNeeded, "no passphrase was given")
+        .with_hint("type it, or give --key FILE, --passphrase-file FILE or --key-file FILE");
+  }
   return keyslots::Secret{keyslots::SecretKind::kPassphrase, std::move(line), "passphrase"};
 }
 

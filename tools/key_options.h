@@ -36,8 +36,8 @@ engine::Result<keyslots::KeyRing> read_secrets(const KeyOptions& options);
 
 engine::Result<keyslots::UnlockOptions> unlock_options(const KeyOptions& options);
 
-// Asks on the terminal, without echo. kKeyNeeded where there is none; kRefused when given up (^C is
-// left to the terminal; ^D and an empty line give up).
+// Asks on the terminal, without echo. kKeyNeeded where there is none, and when given up: ^D and an
+// empty line give up; ^C ends the process; ^Z stops it, and it asks again afterwards.
 engine::Result<keyslots::Secret> ask_passphrase(const std::string& prompt);
 
 }  // namespace latchkey::tools

@@ -75,17 +75,14 @@ Result<Candidate> choose(const Image& image, std::optional<unsigned> partition) 
   if (regions.empty()) regions.push_back(&image.disk);
 
   if (partition) {
-    const auto* const named = *partition == 0 ? &image.disk : [&]() -> const Region* {
-      for (const Region* region : regions) {
-        if (region->number == *partition) return region;
-      }
-      return nullptr;
-    }();
-    if (named == nullptr) {
-      return Error(ErrorCode::kUsage, fmt::format("{} has no partition {}", image.path, *partition))
-          .with_hint("latchkey info " + image.path + " lists them");
+    const auto named = std::find_if(regions.begin(), regions.end(), [&](const Region* region) {
+      return region->number == *partition;
+    });
+    if (named == regions.end()) {  // survey_image() says so first, with more to say
+      return Error(ErrorCode::kUsage,
+                   fmt::format("{} has no partition {}", image.path, *partition));
     }
-    Candidate candidate = look_at(*named);
+    Candidate candidate = look_at(**named);
     if (!candidate.content.is_file_system()) return nothing_to_mount(candidate);
     return candidate;
   }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/bytes.h"
 #include "engine/secret_bytes.h"
 #include "tools/exit_status.h"
 
@@ -25,7 +26,8 @@ void add_open_options(CLI::App& command, OpenOptions& options) {
 
 void add_partition_option(CLI::App& command, OpenOptions& options) {
   command
-      .add_option("--partition", options.partition, "the partition that is meant, as info counts")
+      .add_option("--partition", options.partition,
+                  "the partition that is meant, as info counts; only this one is unlocked")
       ->type_name("N");
 }
 
@@ -56,10 +58,22 @@ bool openable(const Region* region) {
   return volume.header && volume.header->facts().unusable.empty();
 }
 
+// "Passphrase for disk.vhd, p2 or p3: "
+std::string prompt_for(const Image& image, const OpenOptions& options) {
+  std::string prompt = "Passphrase for " + engine::printable(image.path);
+  const char* separator = ", ";
+  for (const Region* region : still_locked(image, options)) {
+    if (!openable(region) || region->number == 0) continue;
+    prompt += separator + region->name();
+    separator = " or ";
+  }
+  return prompt + ": ";
+}
+
 Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unlock,
                                 const OpenOptions& options) {
   for (int attempt = 1; attempt <= kPassphraseTries; ++attempt) {
-    auto secret = ask_passphrase(fmt::format("Passphrase for {}: ", image.path));
+    auto secret = ask_passphrase(prompt_for(image, options));
     if (!secret) return std::move(secret).error();
     auto source = std::make_unique<keyslots::FixedSecrets>();
     source->add(std::move(*secret));
@@ -77,7 +91,12 @@ Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unl
 
 Result<void> unlock(Image& image, const OpenOptions& options) {
   const auto locked = still_locked(image, options);
-  if (std::none_of(locked.begin(), locked.end(), openable)) return {};
+  if (std::none_of(locked.begin(), locked.end(), openable)) {
+    if (locked.empty() && options.keys.any_secret()) {
+      warn("the key is not used: nothing that it could open is encrypted");
+    }
+    return {};
+  }
   auto unlock = unlock_options(options.keys);
   if (!unlock) return std::move(unlock).error();
   auto ring = read_secrets(options.keys);
@@ -89,13 +108,33 @@ Result<void> unlock(Image& image, const OpenOptions& options) {
   return options.locked ? Result<void>() : unlock_with_prompt(image, *unlock, options);
 }
 
-// Nothing that was asked for opened: the error that says most about why.
+// Nothing that was asked for opened: what was tried on each volume, or, where something else than
+// the keys was in the way, that.
 Error why_nothing_opened(const std::vector<const Region*>& locked) {
-  const auto stopped = std::find_if(locked.begin(), locked.end(), [](const Region* region) {
-    const ErrorCode code = region->volume->error->code();
-    return code != ErrorCode::kWrongKey && code != ErrorCode::kKeyNeeded;
-  });
-  return *(stopped == locked.end() ? locked.front() : *stopped)->volume->error;
+  std::string tried;
+  for (const Region* region : locked) {
+    const Error& error = *region->volume->error;
+    if (error.code() != ErrorCode::kWrongKey && error.code() != ErrorCode::kKeyNeeded) {
+      if (!error.hint().empty()) return error;
+      return Error(error).with_hint(
+          "latchkey info shows all there is to know; latchkey expose --locked gives the "
+          "ciphertext");
+    }
+    tried += (tried.empty() ? "" : "; ") + error.message();
+  }
+  const Error& first = *locked.front()->volume->error;
+  return Error(first.code(), tried).with_hint(first.hint());
+}
+
+// A volume that is not open, among others that are.
+void warn_of_locked(const Image& image, const OpenOptions& options) {
+  for (const Region* region : std::as_const(image).encrypted()) {
+    if (region->volume->open()) continue;
+    // With --partition the others were not even tried.
+    if (!wanted(*region, options) && !options.shows_disk) continue;
+    warn(region->volume->error->message() +
+         (options.shows_disk ? "; it appears as ciphertext" : "; it stays locked"));
+  }
 }
 
 Result<void> check_opened(const Image& image, const OpenOptions& options) {
@@ -105,9 +144,7 @@ Result<void> check_opened(const Image& image, const OpenOptions& options) {
     return wanted(*region, options) && region->volume->open();
   });
   if (!locked.empty() && !any_open && !options.locked) return why_nothing_opened(locked);
-  for (const Region* region : locked) {
-    warn(region->volume->error->message() + "; it appears as ciphertext");
-  }
+  warn_of_locked(image, options);
   if (!options.read_write) return {};
   for (const Region* region : encrypted) {
     const std::string& reason = region->volume->read_only_reason;

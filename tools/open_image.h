@@ -17,7 +17,8 @@ namespace latchkey::tools {
 struct OpenOptions {
   std::string image;
   bool read_write = false;
-  bool locked = false;                // present ciphertext where no key fits
+  bool locked = false;     // present ciphertext where no key fits
+  bool shows_disk = true;  // everything in the image is presented, also what stays locked
   std::optional<unsigned> partition;  // only this one has to open, and it becomes the default
   KeyOptions keys;
 };

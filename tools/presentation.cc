@@ -1,12 +1,10 @@
 #include "tools/presentation.h"
 
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include <fmt/format.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -70,9 +68,7 @@ class Run {
 
   Result<void> announce() {
     if (!handover_) {
-      fmt::print("ready {}\n", directory_);
-      std::fflush(stdout);
-      return {};
+      return say_ready(directory_);
     }
     openlog("latchkey", LOG_PID, LOG_DAEMON);
     faults_->use_system_log();

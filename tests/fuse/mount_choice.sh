@@ -60,7 +60,7 @@ put 3
 
 echo "== nothing to mount"
 truncate -s 16M "$work/empty"
-expect 4 'not a file system' "$LATCHKEY" mount "$work/empty" "$dir"
+expect 4 'no file system' "$LATCHKEY" mount "$work/empty" "$dir"
 mkswap -q "$work/empty" 2>/dev/null
 expect 4 'swap' "$LATCHKEY" mount "$work/empty" "$dir"
 expect 3 '' "$LATCHKEY" mount "$work/part" "$dir"
