@@ -291,9 +291,10 @@ TEST_F(Luks2Copies, AnUnknownChecksumIsNamed) {
 
 TEST(Luks2Truncated, EveryLengthIsAnsweredNotRead) {
   const ByteVector whole = test::luks2_image();
-  for (const std::size_t size : {0, 1, 4095, 4096, 16383, 16384, 20479, 32767, 32768, 40000}) {
+  for (const unsigned size :
+       {0U, 1U, 4095U, 4096U, 16383U, 16384U, 20479U, 32767U, 32768U, 40000U}) {
     SCOPED_TRACE(size);
-    const ByteVector part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+    const ByteVector part(whole.begin(), whole.begin() + size);
     const auto volume = probe_luks2(part);
     if (size < 8) {
       EXPECT_EQ(volume.header, nullptr);
