@@ -105,6 +105,7 @@ int run_serve(const ServeOptions& options) {
   (*place)->nbd.allow_discard = options.discard;
   auto opened = open_image(options.open);
   if (!opened) return fail(opened.error());
+  if (auto made = (*place)->make_private_directory(); !made) return fail(made.error());
   auto server = frontends::NbdServer::listen((*place)->nbd, std::move(opened->exports));
   if (!server) return fail(listen_error(std::move(server).error()));
   if (std::holds_alternative<frontends::NbdTcpPlace>((*place)->nbd.place)) {

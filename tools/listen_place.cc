@@ -56,19 +56,6 @@ Result<frontends::NbdTcpPlace> tcp_place(const ListenOptions& options) {
   return tcp;
 }
 
-// The path of the socket. `directory` is made where nobody named one.
-Result<std::string> unix_path(const ListenOptions& options,
-                              std::unique_ptr<PrivateDirectory>& directory) {
-  if (!options.socket.empty()) {
-    if (auto usable = check_socket_path(options.socket); !usable) return std::move(usable).error();
-    return options.socket;
-  }
-  auto made = PrivateDirectory::make();
-  if (!made) return std::move(made).error();
-  directory = std::move(*made);
-  return directory->path() + "/nbd.sock";
-}
-
 }  // namespace
 
 Result<std::unique_ptr<PrivateDirectory>> PrivateDirectory::make() {
@@ -92,6 +79,16 @@ PrivateDirectory::~PrivateDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
+Result<void> ListenPlace::make_private_directory() {
+  auto* const place = std::get_if<frontends::NbdUnixPlace>(&nbd.place);
+  if (place == nullptr || !place->path.empty()) return {};
+  auto made = PrivateDirectory::make();
+  if (!made) return std::move(made).error();
+  directory = std::move(*made);
+  place->path = directory->path() + "/nbd.sock";
+  return {};
+}
+
 std::string ListenPlace::unix_socket() const {
   const auto* place = std::get_if<frontends::NbdUnixPlace>(&nbd.place);
   if (place == nullptr) return "";
@@ -109,9 +106,10 @@ Result<std::unique_ptr<ListenPlace>> choose_listen_place(const ListenOptions& op
   auto place = std::make_unique<ListenPlace>();
   place->nbd.allow_remote = options.insecure;
   if (options.listen.empty()) {
-    auto path = unix_path(options, place->directory);
-    if (!path) return std::move(path).error();
-    place->nbd.place.emplace<frontends::NbdUnixPlace>().path = std::move(*path);
+    if (!options.socket.empty()) {
+      if (auto usable = check_socket_path(options.socket); !usable) return usable.error();
+    }
+    place->nbd.place.emplace<frontends::NbdUnixPlace>().path = options.socket;
   } else {
     auto tcp = tcp_place(options);
     if (!tcp) return std::move(tcp).error();

@@ -34,6 +34,10 @@ struct ListenPlace {
   frontends::NbdOptions nbd;                    // place and allow_remote are set
   std::unique_ptr<PrivateDirectory> directory;  // holds the socket nobody named
 
+  // For a socket that nobody named. Only once the image is open: a control-C at the passphrase ends
+  // the process and would leave the directory.
+  engine::Result<void> make_private_directory();
+
   // The absolute path of the unix socket; empty for TCP.
   std::string unix_socket() const;
 };
