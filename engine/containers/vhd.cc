@@ -150,6 +150,11 @@ Result<Container> open_dynamic(const std::shared_ptr<GrowableDevice>& file,
   if (container.read_only_reason.empty() && table->bad > 0) {
     container.read_only_reason = "the vhd block table is damaged";
   }
+  // An entry that straddles two sectors could be torn by a power cut. No writer is known to do
+  // this.
+  if (container.read_only_reason.empty() && layout.table_offset % sizeof(std::uint32_t) != 0) {
+    container.read_only_reason = "the entries of the vhd block table are not aligned";
+  }
   if (container.read_only_reason.empty() && table->beyond > 0) {
     container.read_only_reason = "the vhd file is cut short";
   }

@@ -169,10 +169,9 @@ IoStatus VhdDynamicMap::commit() noexcept {
     if (block < written_up_to) continue;
     const std::uint64_t at = table_offset_ + std::uint64_t{block} * sizeof(std::uint32_t);
     const std::uint64_t sector = round_down(at, kVhdSectorBytes);
-    // An entry of a table that is not aligned may straddle two sectors; it belongs to the first.
+    // The table need not begin at a sector; its entries never straddle two (vhd.cc sees to that).
     const std::uint64_t begin = std::max(sector, table_offset_);
-    const std::size_t first =
-        (begin - table_offset_ + sizeof(std::uint32_t) - 1) / sizeof(std::uint32_t);
+    const std::size_t first = (begin - table_offset_) / sizeof(std::uint32_t);
     const std::size_t last = std::min<std::size_t>(
         block_count_ - 1, (sector + kVhdSectorBytes - 1 - table_offset_) / sizeof(std::uint32_t));
     if (const IoStatus s = write_entries(first, last - first + 1); !s.ok()) return s;
@@ -183,7 +182,7 @@ IoStatus VhdDynamicMap::commit() noexcept {
 }
 
 IoStatus VhdDynamicMap::write_entries(std::size_t first, std::size_t count) noexcept {
-  std::array<std::byte, kVhdSectorBytes + sizeof(std::uint32_t)> sector;
+  std::array<std::byte, kVhdSectorBytes> sector;
   for (std::size_t i = 0; i < count; ++i) {
     const bool held_back = (states_[first + i].load(std::memory_order_relaxed) & kNotOnDisk) != 0;
     const std::uint32_t entry =

@@ -254,10 +254,9 @@ TEST(VhdWrite, NoBlockIsPutBeyond2TiB) {
   EXPECT_EQ(container->disk->write(0, ByteVector(512)).code(), IoCode::kNoSpace);
 }
 
-// The table of a strange image need not begin at a sector; its neighbours must stay as they are.
-TEST(VhdWrite, ATableThatIsNotAlignedIsWrittenInPlace) {
-  ByteVector image = make_dynamic_vhd(empty_disk());
-  const std::size_t table_at = kVhdTableAt + 30;
+// An empty disk whose table begins at byte `table_at`, with other bytes on both sides of it.
+ByteVector with_table_at(std::size_t table_at) {
+  const ByteVector image = make_dynamic_vhd(empty_disk());
   ByteVector moved = slice(image, 0, kVhdTableAt);
   moved.resize(table_at, std::byte{0x11});
   moved.insert(moved.end(), kBlocks * 4, std::byte{0xff});
@@ -266,6 +265,21 @@ TEST(VhdWrite, ATableThatIsNotAlignedIsWrittenInPlace) {
   moved.insert(moved.end(), footer.begin(), footer.end());
   put_be<std::uint64_t>(moved, kVhdHeaderAt + 16, table_at);
   seal_vhd_header(moved, kVhdHeaderAt);
+  return moved;
+}
+
+// An entry that straddles two sectors could be torn by a power cut.
+TEST(VhdWrite, ATableWhoseEntriesStraddleSectorsIsNotWritten) {
+  auto opened = open_image(with_table_at(kVhdTableAt + 30), true);
+  ASSERT_TRUE(opened.ok()) << opened.refusal();
+  EXPECT_FALSE(opened.disk().writable());
+  EXPECT_THAT(opened.container->read_only_reason, testing::HasSubstr("not aligned"));
+}
+
+// The table of a strange image need not begin at a sector; its neighbours must stay as they are.
+TEST(VhdWrite, ATableThatDoesNotBeginAtASectorIsWrittenInPlace) {
+  const std::size_t table_at = kVhdTableAt + 28;
+  const ByteVector moved = with_table_at(table_at);
   auto opened = open_image(moved, true);
   ASSERT_TRUE(opened.ok()) << opened.refusal();
   const ByteVector data = random_bytes(512, 10);
