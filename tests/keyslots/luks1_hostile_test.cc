@@ -13,7 +13,7 @@ using engine::ErrorCode;
 using test::ByteVector;
 using testing::HasSubstr;
 
-constexpr std::size_t kPayload = 2 * 1024 * 1024;
+constexpr std::size_t kPayload = std::size_t{2} << 20;
 
 test::OpenedVolume probe_luks1(ByteVector header, std::size_t size = kPayload + 4096) {
   header.resize(size);

@@ -14,7 +14,7 @@ using test::passphrase;
 using test::ring_of;
 using test::run_in;
 
-constexpr std::size_t kMiB = 1024 * 1024;
+constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr const char* kCheap =
     " --batch-mode --disable-locks --key-file pw --pbkdf-force-iterations 1000 ";
 

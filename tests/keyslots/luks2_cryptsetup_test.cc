@@ -17,7 +17,7 @@ using test::passphrase;
 using test::ring_of;
 using test::run_in;
 
-constexpr std::size_t kMiB = 1024 * 1024;
+constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr const char* kOffline = " --force-offline-reencrypt ";
 
 class Luks2Cryptsetup : public testing::Test {

@@ -18,7 +18,7 @@ using test::passphrase;
 using test::ring_of;
 using test::run_in;
 
-constexpr std::size_t kMiB = 1024 * 1024;
+constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr int kCutStatus = 86;
 constexpr std::size_t kPlainBytes = 6 * kMiB;
 
@@ -165,7 +165,7 @@ TEST_P(EveryCut, ShowsTheSameBytesReadOnly) {
     EXPECT_FALSE(volume.read_only_reason.empty());
   }
   // A step that does not divide the hot zone, so that the cuts move through it.
-  constexpr std::size_t kStep = 13 * 7 * 4096;
+  constexpr std::size_t kStep = std::size_t{91} * 4096;
   int cuts = 0;
   int inside_a_step = 0;
   for (std::size_t after = 4096;; after += kStep) {
