@@ -2,10 +2,11 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "engine/result.h"
 
 namespace latchkey::engine {
 namespace {
@@ -48,9 +49,7 @@ void FaultReporter::report(FaultKind kind, std::uint64_t offset, IoStatus status
   if ((reported_.fetch_or(bit, std::memory_order_relaxed) & bit) != 0) return;
   try {
     std::string line = fmt::format("{}: {} at byte {}", layer_, what(kind), offset);
-    if (status.sys_errno() != 0) {
-      line += fmt::format(" ({})", std::generic_category().message(status.sys_errno()));
-    }
+    if (status.sys_errno() != 0) line = Error::system(line, status.sys_errno()).message();
     const std::lock_guard lock(queue().mutex);
     queue().lines.push_back(std::move(line));
     queue().arrived.notify_all();

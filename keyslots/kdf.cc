@@ -126,7 +126,7 @@ double argon2_pace() {
 
 Result<void> check_time(const std::string& what, double estimate, const KdfLimits& limits) {
   if (estimate <= limits.seconds) return {};
-  return Error(ErrorCode::kRefused,
+  return Error(ErrorCode::kNotSupported,
                fmt::format("{} would take about {:.0f} s on this machine, the limit is {:.0f} s",
                            what, estimate, limits.seconds))
       .with_hint(fmt::format("allow it with --max-kdf-time {:.0f}", std::ceil(estimate * 1.5)));
@@ -174,7 +174,7 @@ Result<SecretBytes> derive_argon2(const KdfSpec& spec, Bytes secret, std::size_t
   const std::uint64_t memory_bytes = std::uint64_t{spec.memory_kib} * 1024;
   if (memory_bytes > limits.memory_bytes) {
     const std::uint64_t wanted_mib = engine::round_up(memory_bytes, kMiB) / kMiB;
-    return Error(ErrorCode::kRefused,
+    return Error(ErrorCode::kNotSupported,
                  fmt::format("{} wants {} MiB of memory, the limit is {} MiB", spec.type,
                              wanted_mib, limits.memory_bytes / kMiB))
         .with_hint(fmt::format("allow it with --max-kdf-memory {}M", wanted_mib));

@@ -31,7 +31,7 @@ struct KdfSpec {
   std::string describe() const;  // "argon2id, 1024 MiB, 4 passes, 4 lanes"
 };
 
-// kNotSupported: an unknown KDF or hash, by name. kRefused: over the limits (the message has the
+// kNotSupported: an unknown KDF or hash, by name, or over the limits (the message has the
 // number, the hint the option that raises it). kDamaged: a cost no implementation accepts.
 engine::Result<engine::SecretBytes> derive_key(const KdfSpec& spec, engine::Bytes secret,
                                                std::size_t key_bytes, const KdfLimits& limits);

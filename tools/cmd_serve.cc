@@ -107,7 +107,7 @@ int run_serve(const ServeOptions& options) {
   if (!opened) return fail(opened.error());
   if (auto made = (*place)->make_private_directory(); !made) return fail(made.error());
   auto server = frontends::NbdServer::listen((*place)->nbd, std::move(opened->exports));
-  if (!server) return fail(listen_error(std::move(server).error()));
+  if (!server) return fail(server.error());
   if (std::holds_alternative<frontends::NbdTcpPlace>((*place)->nbd.place)) {
     warn(options.place.insecure
              ? "anybody who can reach this address can read the plaintext"

@@ -176,16 +176,6 @@ Result<Image> survey_image(const std::string& path, const SurveyOptions& options
   return image;
 }
 
-namespace {
-
-// A keyslot dearer than --max-kdf-memory or --max-kdf-time allow is one that is not supported here.
-Error why_locked(Error error) {
-  if (error.code() != ErrorCode::kRefused) return error;
-  return Error(ErrorCode::kNotSupported, error.message()).with_hint(error.hint());
-}
-
-}  // namespace
-
 std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
                          const keyslots::UnlockOptions& options,
                          std::optional<unsigned> only_partition) {
@@ -207,7 +197,7 @@ std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
           volume.error = std::move(plaintext).error().within(region->name());
         }
       } else {
-        volume.error = why_locked(std::move(unlocked).error()).within(region->name());
+        volume.error = std::move(unlocked).error().within(region->name());
       }
     }
     if (volume.open()) ++open;

@@ -52,7 +52,7 @@ Result<frontends::NbdTcpPlace> tcp_place(const ListenOptions& options) {
   // Listens, and stops at once: nobody can have connected in earnest, and every reason why it could
   // not be done later is known now.
   auto trial = frontends::nbd::Listener::open(nbd);
-  if (!trial) return listen_error(std::move(trial).error()).within("--listen");
+  if (!trial) return std::move(trial).error().within("--listen");
   return tcp;
 }
 
@@ -95,11 +95,6 @@ std::string ListenPlace::unix_socket() const {
   std::error_code failed;
   const auto absolute = std::filesystem::absolute(place->path, failed);
   return failed ? place->path : absolute.string();
-}
-
-Error listen_error(Error error) {
-  if (error.code() != ErrorCode::kRefused) return error;
-  return Error(ErrorCode::kUsage, error.message()).with_hint(error.hint());
 }
 
 Result<std::unique_ptr<ListenPlace>> choose_listen_place(const ListenOptions& options) {

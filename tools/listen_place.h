@@ -45,7 +45,4 @@ struct ListenPlace {
 // Errors: kUsage where another place has to be named, kSystem.
 engine::Result<std::unique_ptr<ListenPlace>> choose_listen_place(const ListenOptions& options);
 
-// An address beyond loopback without --insecure is something the user has to change.
-engine::Error listen_error(engine::Error error);
-
 }  // namespace latchkey::tools

@@ -29,7 +29,7 @@ struct MountPlan {
 // else, nothing being encrypted or unlocked, the only file system there is, not counting an EFI
 // system partition beside it.
 // Errors: kUsage where several could be meant (the message lists them), kNotSupported where there
-// is no file system or no driver for it, kRefused where the driver needs root.
+// is no file system or no driver for it, kSystem where the driver needs root.
 engine::Result<MountPlan> plan_mount(const Image& image, std::optional<unsigned> partition,
                                      bool read_write, bool is_root);
 

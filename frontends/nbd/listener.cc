@@ -183,7 +183,7 @@ Result<Listener> Listener::open_tcp(const NbdTcpPlace& place, bool allow_remote)
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   for (const addrinfo* each = found; each != nullptr && !allow_remote; each = each->ai_next) {
     if (is_loopback(*each->ai_addr)) continue;
-    return Error(ErrorCode::kRefused,
+    return Error(ErrorCode::kUsage,
                  fmt::format("{}: it is not a loopback address, and anyone who can reach it could "
                              "read the plaintext",
                              what))

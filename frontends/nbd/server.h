@@ -56,7 +56,7 @@ struct NbdOptions {
 class NbdServer {
  public:
   // Creates the socket: from here on clients can connect, and are served once run() is called.
-  // kRefused: an address beyond loopback without allow_remote; kUsage: a path or host that cannot
+  // kUsage: an address beyond loopback without allow_remote, a path or host that cannot
   // be meant; kSystem: the system said no ("socket PATH exists").
   static engine::Result<std::unique_ptr<NbdServer>> listen(NbdOptions options, ExportList exports);
   ~NbdServer();

@@ -149,7 +149,7 @@ TEST(Argon2, ReferenceVectors) {
 
 TEST(KdfLimits, MemoryIsRefusedBeforeItIsSpent) {
   const auto error = error_of(argon2("argon2id", 4, 4 * 1024 * 1024, 4));
-  EXPECT_EQ(error.code(), ErrorCode::kRefused);
+  EXPECT_EQ(error.code(), ErrorCode::kNotSupported);
   EXPECT_EQ(error.message(), "argon2id wants 4096 MiB of memory, the limit is 1024 MiB");
   EXPECT_EQ(error.hint(), "allow it with --max-kdf-memory 4096M");
 }
@@ -157,11 +157,11 @@ TEST(KdfLimits, MemoryIsRefusedBeforeItIsSpent) {
 TEST(KdfLimits, TimeIsRefusedBeforeItIsSpent) {
   const auto slow =
       error_of(pbkdf2("sha512", 0x7fffffff, "salt"), {.memory_bytes = 0, .seconds = 5});
-  EXPECT_EQ(slow.code(), ErrorCode::kRefused);
+  EXPECT_EQ(slow.code(), ErrorCode::kNotSupported);
   EXPECT_THAT(slow.message(), testing::HasSubstr("the limit is 5 s"));
   EXPECT_THAT(slow.hint(), testing::StartsWith("allow it with --max-kdf-time "));
   const auto passes = error_of(argon2("argon2i", 1U << 30, 65536, 1));
-  EXPECT_EQ(passes.code(), ErrorCode::kRefused);
+  EXPECT_EQ(passes.code(), ErrorCode::kNotSupported);
 }
 
 TEST(KdfLimits, CostsThatNoImplementationAcceptsAreDamage) {

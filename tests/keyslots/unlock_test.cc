@@ -120,10 +120,10 @@ TEST(Unlock, AnyOtherErrorStopsAndSaysWhere) {
   FakeHeader header;
   header.add(0, "zero");
   header.add(1, "one");
-  header.errors.emplace(0, Error(ErrorCode::kRefused, "too dear"));
+  header.errors.emplace(0, Error(ErrorCode::kNotSupported, "too dear"));
   auto volume = unlock(header, ring_of(passphrase("one")));
   ASSERT_FALSE(volume.ok());
-  EXPECT_EQ(volume.error().code(), ErrorCode::kRefused);
+  EXPECT_EQ(volume.error().code(), ErrorCode::kNotSupported);
   EXPECT_EQ(volume.error().message(), "keyslot 0: too dear");
   EXPECT_THAT(header.tries, testing::ElementsAre("0:one"));
 }

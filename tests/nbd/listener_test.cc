@@ -146,7 +146,7 @@ TEST(Listener, BeyondLoopbackNeedsToBeAllowed) {
   for (const char* host : {"0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"}) {
     const auto refused = tcp_listener(host);
     ASSERT_FALSE(refused.ok()) << host;
-    EXPECT_EQ(ErrorCode::kRefused, refused.error().code()) << host;
+    EXPECT_EQ(ErrorCode::kUsage, refused.error().code()) << host;
     EXPECT_THAT(refused.error().hint(), HasSubstr("--insecure"));
   }
   EXPECT_TRUE(tcp_listener("0.0.0.0", 0, true).ok());
