@@ -17,7 +17,7 @@ struct Export {
 };
 
 struct ExportList {
-  std::vector<Export> exports;   // never empty
+  std::vector<Export> exports;    // never empty
   std::size_t default_index = 0;  // what NBD's empty export name means
 
   const Export& default_export() const { return exports[default_index]; }

@@ -5,8 +5,8 @@
 //   plaintext_of()  UnlockedVolume     -> a BlockDevice
 //
 // A format implements VolumeHeader and adds one line to the probe table in volume_header.cc. It
-// contains no I/O loop, thread or lock: it parses, says which protectors there are, turns one secret
-// into keys for one protector, and describes the layout.
+// contains no I/O loop, thread or lock: it parses, says which protectors there are, turns one
+// secret into keys for one protector, and describes the layout.
 #pragma once
 
 #include <cstdint>
@@ -34,15 +34,16 @@ struct Protector {
   std::string label;        // "keyslot 0"
   std::string description;  // "argon2id, 1 GiB, 4 passes", "pbkdf2-sha256, 1000000 iterations"
   std::vector<SecretKind> takes;  // which kinds of secret may fit
-  int priority = 1;         // 2 first, 1 normal, 0 only when named with --keyslot
-  unsigned opens = 0;       // index of the volume key it gives (see VolumeHeader::key_count)
-  std::string unusable;     // why it cannot be used at all ("unbound: not for this volume"); else empty
+  int priority = 1;               // 2 first, 1 normal, 0 only when named with --keyslot
+  unsigned opens = 0;             // index of the volume key it gives (see VolumeHeader::key_count)
+  std::string
+      unusable;  // why it cannot be used at all ("unbound: not for this volume"); else empty
 };
 
 // What `info` shows of a volume; every text is printable.
 struct VolumeFacts {
-  std::string format;   // "LUKS1", "LUKS2": stable, used by --json
-  std::string cipher;   // "aes-xts-plain64"
+  std::string format;  // "LUKS1", "LUKS2": stable, used by --json
+  std::string cipher;  // "aes-xts-plain64"
   unsigned key_bits = 0;
   std::uint32_t sector_bytes = 512;
   std::string uuid;
@@ -50,8 +51,8 @@ struct VolumeFacts {
   std::uint64_t payload_offset = 0;  // bytes from the start of the data device
   std::uint64_t payload_bytes = 0;   // as much as the data device holds
   bool detached = false;
-  std::string state;    // "", or what is under way: "re-encryption, forward, 43% done"
-  std::string unusable; // why the volume cannot be opened with any key; else empty
+  std::string state;     // "", or what is under way: "re-encryption, forward, 43% done"
+  std::string unusable;  // why the volume cannot be opened with any key; else empty
 };
 
 // A ciphered (or, with no key, clear) range of one of the volume's devices, and how to read it.
@@ -62,7 +63,7 @@ struct Layer {
   std::uint64_t length = 0;  // bytes; rounded down to whole sectors by the cipher
   // Absent: the bytes are plain. Its first_tweak belongs to the first sector of the range.
   std::optional<engine::CipherSpec> cipher;
-  std::size_t key = 0;       // index into UnlockedVolume::keys; ciphered layers only
+  std::size_t key = 0;  // index into UnlockedVolume::keys; ciphered layers only
 };
 
 struct UnlockedVolume {
