@@ -36,8 +36,7 @@ struct Protector {
   std::vector<SecretKind> takes;  // which kinds of secret may fit
   int priority = 1;               // 2 first, 1 normal, 0 only when named with --keyslot
   unsigned opens = 0;             // index of the volume key it gives (see VolumeHeader::key_count)
-  std::string
-      unusable;  // why it cannot be used at all ("unbound: not for this volume"); else empty
+  std::string unusable;           // why it cannot be used ("unbound: ..."); empty where it can
 };
 
 // What `info` shows of a volume; every text is printable.
