@@ -84,7 +84,7 @@ Result<SecretBytes> read_bytes(const InputFile& file, const std::string& path,
 }
 
 Result<void> skip(const InputFile& file, const std::string& path, std::uint64_t count) {
-  SecretBytes buffer(64 * 1024);
+  SecretBytes buffer(std::size_t{64} * 1024);
   while (count > 0) {
     const std::size_t piece = std::min<std::uint64_t>(count, buffer.size());
     const ssize_t n = file.read(buffer.span().first(piece));

@@ -12,7 +12,7 @@
 
 namespace latchkey::keyslots {
 
-inline constexpr std::uint64_t kMaxKeyFileBytes = 8 * 1024 * 1024;  // cryptsetup's limit
+inline constexpr std::uint64_t kMaxKeyFileBytes = 8ULL * 1024 * 1024;  // cryptsetup's limit
 
 // Every byte of a file (or of the part asked for), as cryptsetup reads key files. Errors: kSystem,
 // kUsage (empty, larger than kMaxKeyFileBytes, a directory, shorter than the part asked for).
