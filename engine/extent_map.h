@@ -17,6 +17,7 @@ enum class Placement : std::uint8_t {
   kData,         // bytes of device `device` at `offset`
   kUnallocated,  // reads as zeros; a write makes the map allocate()
   kZero,         // reads as zeros; takes no write (kSealed)
+  kBlank,        // reads as zeros; takes zeros, without effect, and nothing else (kOnlyZeros)
 };
 
 struct MappedExtent {

@@ -14,6 +14,7 @@ enum class IoCode : std::uint8_t {
   kOutOfRange,    // offset and length do not lie inside the device
   kReadOnly,      // the device takes no writes at all
   kSealed,        // the device takes writes, this part of it does not (nothing was written)
+  kOnlyZeros,     // part of the range takes zeros and nothing else (nothing was written)
   kNoSpace,       // no room for a new block
   kDamaged,       // the metadata that should say where the bytes live is wrong
   kNotSupported,  // this operation is not offered here (a fast zero, a discard)
@@ -48,6 +49,7 @@ class [[nodiscard]] IoStatus {
         return EINVAL;
       case IoCode::kReadOnly:
       case IoCode::kSealed:
+      case IoCode::kOnlyZeros:
         return EPERM;
       case IoCode::kNoSpace:
         return ENOSPC;

@@ -22,6 +22,14 @@ PieceMap& PieceMap::zeros(std::uint64_t length_bytes) {
   return *this;
 }
 
+PieceMap& PieceMap::blank(std::uint64_t length_bytes) {
+  if (length_bytes > 0) {
+    pieces_.push_back({size_bytes_, {Placement::kBlank, 0, 0, length_bytes}});
+    size_bytes_ += length_bytes;
+  }
+  return *this;
+}
+
 IoStatus PieceMap::lookup(std::uint64_t offset, std::uint64_t length,
                           MappedExtent& out) const noexcept {
   if (offset >= size_bytes_) return IoCode::kOutOfRange;

@@ -17,6 +17,7 @@ class PieceMap final : public ExtentMap {
  public:
   PieceMap& data(std::size_t device, std::uint64_t offset, std::uint64_t length_bytes);
   PieceMap& zeros(std::uint64_t length_bytes);  // Placement::kZero
+  PieceMap& blank(std::uint64_t length_bytes);  // Placement::kBlank
 
   std::uint64_t size_bytes() const noexcept { return size_bytes_; }
 

@@ -168,8 +168,8 @@ Error no_key_fits(const Search& search) {
 
 }  // namespace
 
-Result<UnlockedVolume> unlock_volume(const VolumeHeader& header, const KeyRing& ring,
-                                     const UnlockOptions& options) {
+Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
+                             const UnlockOptions& options) {
   if (const std::string& why = header.facts().unusable; !why.empty()) {
     return Error(ErrorCode::kNotSupported, why);
   }
@@ -184,14 +184,21 @@ Result<UnlockedVolume> unlock_volume(const VolumeHeader& header, const KeyRing& 
   if (search.attempts.empty()) return nothing_tried(header, *order);
   if (search.found.size() < wanted) return no_key_fits(search);
 
-  std::vector<SecretBytes> keys;
-  std::string opened_by;
+  OpenedKeys opened;
+  opened.keys.resize(search.found.rbegin()->first + 1);
   for (auto& [index, one] : search.found) {
-    keys.push_back(std::move(one.key));
-    opened_by += (opened_by.empty() ? "" : ", ") + one.by;
+    opened.keys[index] = std::move(one.key);
+    opened.opened_by += (opened.opened_by.empty() ? "" : ", ") + one.by;
   }
-  auto volume = header.layout(std::move(keys));
-  if (volume) volume->opened_by = std::move(opened_by);
+  return opened;
+}
+
+Result<UnlockedVolume> unlock_volume(const VolumeHeader& header, const KeyRing& ring,
+                                     const UnlockOptions& options) {
+  auto opened = find_keys(header, ring, options);
+  if (!opened) return std::move(opened).error();
+  auto volume = header.layout(std::move(opened->keys));
+  if (volume) volume->opened_by = std::move(opened->opened_by);
   return volume;
 }
 

@@ -14,8 +14,17 @@ struct UnlockOptions {
   KdfLimits limits = KdfLimits::defaults();
 };
 
-// Errors: kKeyNeeded (no candidate at all), kWrongKey (candidates, none fits; lists the pairs), or
-// whatever stopped it.
+struct OpenedKeys {
+  std::vector<engine::SecretBytes> keys;  // as VolumeHeader::layout() takes them
+  std::string opened_by;                  // "keyslot 1 with key file 'x.key'"
+};
+
+// The keys alone. Errors: kKeyNeeded (no candidate at all), kWrongKey (candidates, none fits; lists
+// the pairs), or whatever stopped it.
+engine::Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
+                                     const UnlockOptions& options);
+
+// The keys and, with them, the layout. Errors as above, and layout()'s.
 engine::Result<UnlockedVolume> unlock_volume(const VolumeHeader& header, const KeyRing& ring,
                                              const UnlockOptions& options);
 

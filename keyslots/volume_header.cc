@@ -7,8 +7,9 @@
 #include "engine/crypt_device.h"
 #include "engine/map_device.h"
 #include "engine/memory_device.h"
-#include "keyslots/luks1.h"
-#include "keyslots/luks2.h"
+#include "keyslots/bitlocker/bitlocker.h"
+#include "keyslots/luks/luks1.h"
+#include "keyslots/luks/luks2.h"
 
 namespace latchkey::keyslots {
 
@@ -22,10 +23,13 @@ namespace {
 using Probe = Result<std::unique_ptr<VolumeHeader>> (*)(const VolumeSource&, engine::Notices&);
 
 // Every format that can be opened. Null means "not mine", an error "mine, but unusable".
-constexpr std::array<Probe, 2> kProbes{open_luks1, open_luks2};
+constexpr std::array<Probe, 3> kProbes{open_luks1, open_luks2, open_bitlocker};
 
 Result<DevicePtr> device_of(const VolumeSource& source, const UnlockedVolume& volume,
                             const Layer& layer) {
+  if (layer.source == Layer::Source::kMade) {
+    return DevicePtr(std::make_shared<engine::MemoryDevice>(layer.made));
+  }
   const DevicePtr& below =
       layer.source == Layer::Source::kHeader ? source.header_device() : source.data;
   if (!below->in_range(layer.offset, layer.length)) {
@@ -49,6 +53,11 @@ bool is_whole_layer(const UnlockedVolume& volume, const engine::BlockDevice& onl
 }
 
 }  // namespace
+
+Result<std::vector<StoredSecret>> VolumeHeader::stored_secrets(
+    const std::vector<engine::SecretBytes>& /*keys*/) const {
+  return Error(ErrorCode::kNotSupported, facts().format + " volumes store no recovery passwords");
+}
 
 Result<std::unique_ptr<VolumeHeader>> probe_volume(const VolumeSource& source,
                                                    engine::Notices& notices) {

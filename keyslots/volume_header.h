@@ -37,6 +37,12 @@ struct Protector {
   int priority = 1;               // 2 first, 1 normal, 0 only when named with --keyslot
   unsigned opens = 0;             // index of the volume key it gives (see VolumeHeader::key_count)
   std::string unusable;           // why it cannot be used ("unbound: ..."); empty where it can
+  // What BitLocker knows of its protectors; empty elsewhere.
+  std::string id;       // GUID, upper case without braces, as Windows shows it
+  std::string created;  // "2025-09-13 14:00:16" UTC
+  std::string matches;  // which file or secret belongs to it: "file 4381F759-....BEK, or ..."
+  // False: a way in that is written nowhere on the disk (a raw volume key); `info` leaves it out.
+  bool on_disk = true;
 };
 
 // What `info` shows of a volume; every text is printable.
@@ -56,13 +62,16 @@ struct VolumeFacts {
 
 // A ciphered (or, with no key, clear) range of one of the volume's devices, and how to read it.
 struct Layer {
-  enum class Source { kData, kHeader };  // kHeader: the detached header, or the data device itself
+  // kHeader: the detached header, or the data device itself. kMade: `made`, read-only.
+  enum class Source { kData, kHeader, kMade };
   Source source = Source::kData;
   std::uint64_t offset = 0;  // bytes in that device
   std::uint64_t length = 0;  // bytes; rounded down to whole sectors by the cipher
   // Absent: the bytes are plain. Its first_tweak belongs to the first sector of the range.
   std::optional<engine::CipherSpec> cipher;
   std::size_t key = 0;  // index into UnlockedVolume::keys; ciphered layers only
+  // kMade only: bytes the format makes up (Vista's boot sector, a replayed log); never ciphered.
+  std::vector<std::byte> made;
 };
 
 struct UnlockedVolume {
@@ -72,6 +81,12 @@ struct UnlockedVolume {
   std::uint32_t sector_bytes = 512;
   std::string read_only_reason;  // why it must not be written even when asked to; else empty
   std::string opened_by;         // "keyslot 1 with key file 'x.key'"
+};
+
+// One secret that the volume stores under its own key, to be shown to its owner.
+struct StoredSecret {
+  unsigned protector = 0;  // its number
+  Secret secret;
 };
 
 // The devices a volume lives on. `header` is null unless the header is detached.
@@ -91,15 +106,24 @@ class VolumeHeader {
   // How many volume keys the layout needs: 1, or 2 in the middle of a re-encryption.
   virtual std::size_t key_count() const { return 1; }
 
+  // Does a protector cost no more than a moment of one core? Then pairs are tried in parallel.
+  virtual bool tries_in_parallel() const { return false; }
+
   // One secret on one protector: the volume key it opens, verified against the header's digest.
   // kWrongKey: try the next pair. Anything else stops the unlocking. Spends at most `limits`.
   virtual engine::Result<engine::SecretBytes> try_secret(const Protector& protector,
                                                          const Secret& secret,
                                                          const KdfLimits& limits) const = 0;
 
-  // All keys are here (keys.size() == key_count()): the layout. May read the devices, to find out
-  // how far an interrupted re-encryption got; refuses (kDamaged, kNotSupported) rather than guess.
+  // Enough keys are here: keys[i] is the one that protectors with opens == i give, empty where none
+  // did; key_count() of them are not empty. The layout. May read the devices, to find out how far
+  // an interrupted re-encryption got; refuses (kDamaged, kNotSupported) rather than guess.
   virtual engine::Result<UnlockedVolume> layout(std::vector<engine::SecretBytes> keys) const = 0;
+
+  // The secrets of protectors that an opened volume stores for its owner: BitLocker's recovery
+  // passwords. kNotSupported where the format stores none.
+  virtual engine::Result<std::vector<StoredSecret>> stored_secrets(
+      const std::vector<engine::SecretBytes>& keys) const;
 };
 
 // Null where the device holds no volume this project knows. An error where it does but the header

@@ -8,7 +8,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "keyslots/key_file.h"
+#include "keyslots/keys/key_file.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {

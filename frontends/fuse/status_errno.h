@@ -22,6 +22,7 @@ constexpr int fuse_errno(engine::IoStatus status) noexcept {
     case IoCode::kReadOnly:
       return EROFS;
     case IoCode::kSealed:
+    case IoCode::kOnlyZeros:
       return EPERM;
     case IoCode::kNoSpace:
       return ENOSPC;

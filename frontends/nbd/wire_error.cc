@@ -38,6 +38,7 @@ WireError wire_error(engine::IoStatus status) noexcept {
     case engine::IoCode::kReadOnly:
       return {ErrorValue::kPermission, "the export is read-only"};
     case engine::IoCode::kSealed:
+    case engine::IoCode::kOnlyZeros:
       return {ErrorValue::kPermission, "this part of the export takes no writes"};
     case engine::IoCode::kNoSpace:
       return {ErrorValue::kNoSpace, "no space left"};

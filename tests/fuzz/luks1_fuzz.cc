@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/memory_device.h"
-#include "keyslots/luks1.h"
+#include "keyslots/luks/luks1.h"
 
 using namespace latchkey;
 

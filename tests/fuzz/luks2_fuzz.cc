@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/memory_device.h"
-#include "keyslots/luks2.h"
-#include "keyslots/luks2_header.h"
-#include "keyslots/luks2_reencrypt.h"
+#include "keyslots/luks/luks2.h"
+#include "keyslots/luks/luks2_header.h"
+#include "keyslots/luks/luks2_reencrypt.h"
 #include "tests/keyslots/luks_builder.h"
 
 using namespace latchkey;

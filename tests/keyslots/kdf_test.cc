@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 #include <openssl/provider.h>
 
-#include "keyslots/anti_forensic.h"
-#include "keyslots/base64.h"
 #include "keyslots/digest.h"
+#include "keyslots/keys/base64.h"
+#include "keyslots/luks/anti_forensic.h"
 #include "tests/support/test_bytes.h"
 
 namespace latchkey {

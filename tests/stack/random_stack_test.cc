@@ -14,7 +14,7 @@
 
 #include "engine/containers/container.h"
 #include "engine/file_device.h"
-#include "keyslots/key_file.h"
+#include "keyslots/keys/key_file.h"
 #include "keyslots/unlock.h"
 #include "tests/support/fault_device.h"
 #include "tests/support/test_bytes.h"

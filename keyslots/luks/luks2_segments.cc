@@ -1,8 +1,8 @@
-#include "keyslots/luks2_segments.h"
+#include "keyslots/luks/luks2_segments.h"
 
 #include <fmt/format.h>
 
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

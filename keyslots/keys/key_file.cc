@@ -1,4 +1,4 @@
-#include "keyslots/key_file.h"
+#include "keyslots/keys/key_file.h"
 
 #include <algorithm>
 #include <cerrno>

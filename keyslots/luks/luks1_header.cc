@@ -1,11 +1,11 @@
-#include "keyslots/luks1_header.h"
+#include "keyslots/luks/luks1_header.h"
 
 #include <algorithm>
 #include <cassert>
 
 #include <fmt/format.h>
 
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

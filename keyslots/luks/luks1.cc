@@ -1,12 +1,12 @@
-#include "keyslots/luks1.h"
+#include "keyslots/luks/luks1.h"
 
 #include <array>
 
 #include <fmt/format.h>
 
 #include "engine/read_bytes.h"
-#include "keyslots/luks1_header.h"
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks1_header.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

@@ -1,4 +1,4 @@
-#include "keyslots/base64.h"
+#include "keyslots/keys/base64.h"
 
 #include <cstdint>
 

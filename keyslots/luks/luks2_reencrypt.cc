@@ -1,4 +1,4 @@
-#include "keyslots/luks2_reencrypt.h"
+#include "keyslots/luks/luks2_reencrypt.h"
 
 #include <algorithm>
 #include <array>
@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "keyslots/luks2_segments.h"
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks2_segments.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

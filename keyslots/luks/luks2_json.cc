@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/bytes.h"
-#include "keyslots/base64.h"
-#include "keyslots/luks2_metadata.h"
+#include "keyslots/keys/base64.h"
+#include "keyslots/luks/luks2_metadata.h"
 
 namespace latchkey::keyslots {
 

@@ -6,7 +6,7 @@
 
 #include "engine/result.h"
 #include "engine/sector_cipher.h"
-#include "keyslots/luks2_metadata.h"
+#include "keyslots/luks/luks2_metadata.h"
 
 namespace latchkey::keyslots {
 

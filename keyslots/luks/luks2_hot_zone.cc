@@ -8,8 +8,8 @@
 
 #include "engine/read_bytes.h"
 #include "keyslots/digest.h"
-#include "keyslots/luks2_reencrypt.h"
-#include "keyslots/luks2_segments.h"
+#include "keyslots/luks/luks2_reencrypt.h"
+#include "keyslots/luks/luks2_segments.h"
 
 namespace latchkey::keyslots {
 

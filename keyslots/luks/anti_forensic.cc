@@ -1,4 +1,4 @@
-#include "keyslots/anti_forensic.h"
+#include "keyslots/luks/anti_forensic.h"
 
 #include <algorithm>
 #include <array>

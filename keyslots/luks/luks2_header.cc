@@ -1,4 +1,4 @@
-#include "keyslots/luks2_header.h"
+#include "keyslots/luks/luks2_header.h"
 
 #include <array>
 
@@ -7,7 +7,7 @@
 #include "engine/read_bytes.h"
 #include "engine/signatures.h"
 #include "keyslots/digest.h"
-#include "keyslots/luks1_header.h"
+#include "keyslots/luks/luks1_header.h"
 
 namespace latchkey::keyslots {
 

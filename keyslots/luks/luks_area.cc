@@ -1,10 +1,10 @@
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks_area.h"
 
 #include <fmt/format.h>
 
 #include "engine/read_bytes.h"
-#include "keyslots/anti_forensic.h"
 #include "keyslots/digest.h"
+#include "keyslots/luks/anti_forensic.h"
 
 namespace latchkey::keyslots {
 

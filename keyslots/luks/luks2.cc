@@ -1,4 +1,4 @@
-#include "keyslots/luks2.h"
+#include "keyslots/luks/luks2.h"
 
 #include <algorithm>
 #include <array>
@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 
 #include "engine/read_bytes.h"
-#include "keyslots/luks1_header.h"
-#include "keyslots/luks2_segments.h"
-#include "keyslots/luks2_volume.h"
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks1_header.h"
+#include "keyslots/luks/luks2_segments.h"
+#include "keyslots/luks/luks2_volume.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

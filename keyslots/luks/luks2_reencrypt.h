@@ -15,7 +15,7 @@
 
 #include "engine/result.h"
 #include "engine/secret_bytes.h"
-#include "keyslots/luks2_metadata.h"
+#include "keyslots/luks/luks2_metadata.h"
 #include "keyslots/volume_header.h"
 
 namespace latchkey::keyslots {

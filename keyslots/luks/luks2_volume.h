@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "keyslots/luks2_header.h"
-#include "keyslots/luks2_reencrypt.h"
+#include "keyslots/luks/luks2_header.h"
+#include "keyslots/luks/luks2_reencrypt.h"
 #include "keyslots/volume_header.h"
 
 namespace latchkey::keyslots {

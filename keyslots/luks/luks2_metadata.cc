@@ -1,11 +1,11 @@
-#include "keyslots/luks2_metadata.h"
+#include "keyslots/luks/luks2_metadata.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
 #include "engine/bytes.h"
-#include "keyslots/luks_area.h"
+#include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
 

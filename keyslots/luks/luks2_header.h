@@ -10,7 +10,7 @@
 #include "engine/block_device.h"
 #include "engine/notices.h"
 #include "engine/result.h"
-#include "keyslots/luks2_metadata.h"
+#include "keyslots/luks/luks2_metadata.h"
 
 namespace latchkey::keyslots {
 

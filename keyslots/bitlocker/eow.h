@@ -1,0 +1,41 @@
+// Encrypt-on-write: a volume whose conversion is recorded chunk by chunk in bitmaps on the volume
+// itself, with a log for the chunk that was being converted when the power went.
+//
+// read_eow() says which bytes of the volume are plain and which areas belong to the recording
+// itself. It reads the volume's ciphertext only to settle the chunk the log names.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/block_device.h"
+#include "engine/notices.h"
+#include "engine/result.h"
+
+namespace latchkey::keyslots {
+
+// Bytes of the volume, counted from its start.
+struct VolumeRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+
+struct EowState {
+  std::vector<VolumeRange> plain;   // sorted, disjoint: everything else is ciphertext
+  std::vector<VolumeRange> hidden;  // information, bitmaps and logs: they read as zeros
+  std::uint64_t encrypted_bytes = 0;
+  std::uint64_t covered_bytes = 0;  // by the bitmaps; for "43% encrypted"
+};
+
+// `information`: the two places the boot sector or the metadata names. Absent where neither holds
+// the signature: the volume is then treated as fully encrypted. kDamaged where the recording is
+// there but cannot be trusted, kNotSupported for a form that is not known: never a guess.
+engine::Result<std::optional<EowState>> read_eow(engine::BlockDevice& volume,
+                                                 const std::array<std::uint64_t, 2>& information,
+                                                 std::uint32_t sector_bytes,
+                                                 engine::Notices& notices);
+
+}  // namespace latchkey::keyslots
