@@ -38,9 +38,9 @@ struct Protector {
   unsigned opens = 0;             // index of the volume key it gives (see VolumeHeader::key_count)
   std::string unusable;           // why it cannot be used ("unbound: ..."); empty where it can
   // What BitLocker knows of its protectors; empty elsewhere.
-  std::string id;       // GUID, upper case without braces, as Windows shows it
-  std::string created;  // "2025-09-13 14:00:16" UTC
-  std::string matches;  // which file or secret belongs to it: "file 4381F759-....BEK, or ..."
+  std::string id = {};       // GUID, upper case without braces, as Windows shows it
+  std::string created = {};  // "2025-09-13 14:00:16" UTC
+  std::string matches = {};  // which file or secret belongs to it: "file 4381F759-....BEK, or ..."
   // False: a way in that is written nowhere on the disk (a raw volume key); `info` leaves it out.
   bool on_disk = true;
 };
@@ -71,7 +71,7 @@ struct Layer {
   std::optional<engine::CipherSpec> cipher;
   std::size_t key = 0;  // index into UnlockedVolume::keys; ciphered layers only
   // kMade only: bytes the format makes up (Vista's boot sector, a replayed log); never ciphered.
-  std::vector<std::byte> made;
+  std::vector<std::byte> made = {};
 };
 
 struct UnlockedVolume {
