@@ -46,11 +46,10 @@ struct Case {
   const char* cipher;
   std::size_t key_bytes;
 };
-constexpr Case kCases[] = {{"aes-xts-plain64", 64},
-                           {"aes-xts-plain64", 32},
-                           {"aes-cbc-plain64", 32},
-                           {"aes-cbc-essiv:sha256", 32},
-                           {"aes-cbc-plain", 16}};
+constexpr Case kCases[] = {
+    {"aes-xts-plain64", 64},      {"aes-xts-plain64", 32},  {"aes-cbc-plain64", 32},
+    {"aes-cbc-essiv:sha256", 32}, {"aes-cbc-plain", 16},    {"aes-cbc-eboiv", 16},
+    {"aes-cbc-eboiv", 32},        {"aes-cbc-elephant", 32}, {"aes-cbc-elephant", 64}};
 
 const int registered = [] {
   for (const Case& c : kCases) {

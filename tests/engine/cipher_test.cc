@@ -125,21 +125,21 @@ TEST_P(EveryCipher, ManyThreadsShareOneCipher) {
   EXPECT_EQ(agreed, std::vector<int>(agreed.size(), 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EveryCipher,
-                         ::testing::Values(Case{"aes-xts-plain64", 64}, Case{"aes-xts-plain64", 32},
-                                           Case{"aes-xts-plain", 64}, Case{"aes-cbc-plain", 16},
-                                           Case{"aes-cbc-plain", 32}, Case{"aes-cbc-plain64", 32},
-                                           Case{"aes-cbc-plain64", 24},
-                                           Case{"aes-cbc-essiv:sha256", 32},
-                                           Case{"aes-cbc-essiv:sha256", 16},
-                                           Case{"aes-xts-plain64be", 64},
-                                           Case{"camellia-cbc-plain64", 32}),
-                         [](const auto& test_case) {
-                           std::string name = test_case.param.name;
-                           for (char& ch : name)
-                             ch = std::isalnum(static_cast<unsigned char>(ch)) != 0 ? ch : '_';
-                           return name + "_" + std::to_string(test_case.param.key_bytes * 8);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, EveryCipher,
+    ::testing::Values(Case{"aes-xts-plain64", 64}, Case{"aes-xts-plain64", 32},
+                      Case{"aes-xts-plain", 64}, Case{"aes-cbc-plain", 16},
+                      Case{"aes-cbc-plain", 32}, Case{"aes-cbc-plain64", 32},
+                      Case{"aes-cbc-plain64", 24}, Case{"aes-cbc-essiv:sha256", 32},
+                      Case{"aes-cbc-essiv:sha256", 16}, Case{"aes-xts-plain64be", 64},
+                      Case{"camellia-cbc-plain64", 32}, Case{"aes-cbc-eboiv", 16},
+                      Case{"aes-cbc-eboiv", 32}, Case{"aes-cbc-elephant", 32},
+                      Case{"aes-cbc-elephant", 64}),
+    [](const auto& test_case) {
+      std::string name = test_case.param.name;
+      for (char& ch : name) ch = std::isalnum(static_cast<unsigned char>(ch)) != 0 ? ch : '_';
+      return name + "_" + std::to_string(test_case.param.key_bytes * 8);
+    });
 
 // "plain" is 32 bits wide and wraps; "plain64" does not. They agree below 2^32.
 TEST(Cipher, PlainWrapsAt32Bits) {
@@ -160,6 +160,7 @@ TEST(Cipher, UnknownOnesAreRefusedByName) {
   const ByteVector key(64, std::byte{1});
   for (const char* name :
        {"serpent-xts-plain64", "twofish-cbc-plain64", "aes-gcm-random", "aes-ctr-plain64",
+        "aes-xts-eboiv", "aes-xts-elephant", "aes-cbc-eboiv:sha256", "aes-cbc-elephant:sha256",
         "aes-xts-benbi", "aes-xts-plain64:sha256", "aes-cbc-essiv:md99", "chacha20-cbc-plain64"}) {
     auto spec = parse_cipher_spec(name);
     ASSERT_TRUE(spec.ok());
