@@ -1,0 +1,38 @@
+#include "engine/filesystems/read_file.h"
+
+#include <new>
+
+#include <fmt/format.h>
+
+#include "engine/filesystems/file_readers.h"
+
+namespace latchkey::engine {
+
+Error not_a_regular_file() {
+  return {ErrorCode::kNotSupported, "it is not a regular file"};
+}
+
+Error file_too_large(std::uint64_t size_bytes) {
+  return {ErrorCode::kNotSupported, fmt::format("it has {} bytes, more than the {} that are read",
+                                                size_bytes, kMaxReadFileBytes)};
+}
+
+bool can_read_files_of(std::string_view type) noexcept {
+  return type == "ext2" || type == "ext3" || type == "ext4" || type == "xfs";
+}
+
+Result<FileBytes> read_file(BlockDevice& device, std::string_view type, const std::string& path) {
+  if (!can_read_files_of(type)) {
+    return Error(ErrorCode::kNotSupported, fmt::format("files of {} cannot be read", type));
+  }
+  BoundedReader reader(device);
+  auto bytes = type == "xfs" ? read_xfs_file(reader, path) : read_ext_file(reader, path);
+  if (!bytes && reader.exhausted()) {
+    return Error(ErrorCode::kDamaged, "its metadata lead nowhere: too much had to be read")
+        .within(path);
+  }
+  if (!bytes) return std::move(bytes).error().within(path);
+  return bytes;
+}
+
+}  // namespace latchkey::engine
