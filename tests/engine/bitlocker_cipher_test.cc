@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
-#include "engine/elephant_diffuser.h"
+#include "engine/ciphers/elephant_diffuser.h"
 #include "engine/sector_cipher.h"
 #include "tests/support/test_bytes.h"
 

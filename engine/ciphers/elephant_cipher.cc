@@ -1,4 +1,4 @@
-#include "engine/elephant_cipher.h"
+#include "engine/ciphers/elephant_cipher.h"
 
 #include <algorithm>
 #include <array>
@@ -7,8 +7,9 @@
 
 #include <fmt/format.h>
 
-#include "engine/elephant_diffuser.h"
-#include "engine/openssl_contexts.h"
+#include "engine/ciphers/elephant_diffuser.h"
+#include "engine/ciphers/openssl_contexts.h"
+#include "engine/ciphers/unsupported_cipher.h"
 
 namespace latchkey::engine {
 namespace {
@@ -134,17 +135,12 @@ class ElephantCipher final : public SectorCipher {
   ContextPool sector_keys_;
 };
 
-Error unsupported(const CipherSpec& spec, const std::string& why) {
-  return Error(ErrorCode::kNotSupported,
-               fmt::format("cipher '{}' is not supported: {}", printable(spec.name()), why));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<SectorCipher>> make_elephant_cipher(const CipherSpec& spec,
                                                            const SecretBytes& key) {
   if (key.size() != 32 && key.size() != 64) {
-    return unsupported(
+    return unsupported_cipher(
         spec, fmt::format("its two keys have 256 or 512 bits together, not {}", key.size() * 8));
   }
   const std::size_t half = key.size() / 2;
@@ -155,7 +151,7 @@ Result<std::unique_ptr<SectorCipher>> make_elephant_cipher(const CipherSpec& spe
   const CipherPtr ecb = fetch_cipher(spec.algorithm, half, "ecb");
   auto made = std::make_unique<ElephantCipher>(spec, std::move(*cbc));
   if (!ecb || !made->set_up(ecb.get(), key.span().subspan(half))) {
-    return unsupported(spec, "the library does not accept this key");
+    return unsupported_cipher(spec, "the library does not accept this key");
   }
   return std::unique_ptr<SectorCipher>(std::move(made));
 }

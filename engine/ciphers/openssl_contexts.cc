@@ -1,4 +1,4 @@
-#include "engine/openssl_contexts.h"
+#include "engine/ciphers/openssl_contexts.h"
 
 #include <cassert>
 #include <cctype>

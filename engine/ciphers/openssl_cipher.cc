@@ -1,5 +1,5 @@
-// Sector ciphers on OpenSSL's EVP interface: the reference every faster variant is compared with,
-// and what processors without AES instructions use.
+#include "engine/ciphers/openssl_cipher.h"
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -7,9 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "engine/elephant_cipher.h"
-#include "engine/openssl_contexts.h"
-#include "engine/sector_cipher.h"
+#include "engine/ciphers/openssl_contexts.h"
+#include "engine/ciphers/unsupported_cipher.h"
 
 namespace latchkey::engine {
 namespace {
@@ -108,11 +107,6 @@ class OpensslCipher final : public SectorCipher {
   ContextPool tweaks_;
 };
 
-Error unsupported(const CipherSpec& spec, const std::string& why) {
-  return Error(ErrorCode::kNotSupported,
-               fmt::format("cipher '{}' is not supported: {}", printable(spec.name()), why));
-}
-
 std::optional<TweakRule> tweak_rule(const CipherSpec& spec) {
   if (spec.iv == "essiv") return TweakRule::kEssiv;
   if (!spec.iv_hash.empty()) return std::nullopt;
@@ -144,12 +138,13 @@ struct TweakCipher {
 Result<SecretBytes> essiv_key(const CipherSpec& spec, const SecretBytes& key) {
   const std::unique_ptr<EVP_MD, OpensslDeleter> hash(
       EVP_MD_fetch(nullptr, spec.iv_hash.c_str(), nullptr));
-  if (!hash || spec.iv_hash.empty()) return unsupported(spec, "its essiv hash is not available");
+  if (!hash || spec.iv_hash.empty())
+    return unsupported_cipher(spec, "its essiv hash is not available");
   SecretBytes hashed(static_cast<std::size_t>(EVP_MD_get_size(hash.get())));
   unsigned length = 0;
   if (EVP_Digest(key.data(), key.size(), reinterpret_cast<unsigned char*>(hashed.data()), &length,
                  hash.get(), nullptr) != 1) {
-    return unsupported(spec, "its essiv hash failed");
+    return unsupported_cipher(spec, "its essiv hash failed");
   }
   return hashed;
 }
@@ -165,32 +160,27 @@ Result<TweakCipher> tweak_cipher_of(const CipherSpec& spec, TweakRule rule,
     made.key = SecretBytes::copy_of(key.span());
   }
   made.cipher = fetch_cipher(spec.algorithm, made.key.size(), "ecb");
-  if (!made.cipher) return unsupported(spec, "no cipher for its tweaks takes a key of that size");
+  if (!made.cipher)
+    return unsupported_cipher(spec, "no cipher for its tweaks takes a key of that size");
   return made;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<SectorCipher>> make_sector_cipher(const CipherSpec& spec,
-                                                         const SecretBytes& key) {
-  const bool size_ok = spec.sector_bytes >= 512 && spec.sector_bytes <= 4096 &&
-                       (spec.sector_bytes & (spec.sector_bytes - 1)) == 0;
-  if (!size_ok) return unsupported(spec, fmt::format("{}-byte sectors", spec.sector_bytes));
-  if (spec.iv == "elephant" && spec.mode == "cbc" && spec.iv_hash.empty()) {
-    return make_elephant_cipher(spec, key);
-  }
+Result<std::unique_ptr<SectorCipher>> make_openssl_cipher(const CipherSpec& spec,
+                                                          const SecretBytes& key) {
   const std::optional<TweakRule> rule = tweak_rule(spec);
-  if (!rule) return unsupported(spec, "unknown tweak rule '" + printable(spec.iv) + "'");
+  if (!rule) return unsupported_cipher(spec, "unknown tweak rule '" + printable(spec.iv) + "'");
   const CipherPtr cipher = fetch(spec, key.size());
   if (!cipher) {
-    return unsupported(
+    return unsupported_cipher(
         spec, fmt::format("no such cipher with a {}-bit key is available here", key.size() * 8));
   }
   auto tweaks = tweak_cipher_of(spec, *rule, key);
   if (!tweaks) return std::move(tweaks).error();
   auto made = std::make_unique<OpensslCipher>(spec, *rule);
   if (!made->set_up(cipher.get(), key.span(), tweaks->cipher.get(), tweaks->key.span())) {
-    return unsupported(spec, "the library does not accept this key");
+    return unsupported_cipher(spec, "the library does not accept this key");
   }
   return std::unique_ptr<SectorCipher>(std::move(made));
 }

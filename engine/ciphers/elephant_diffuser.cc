@@ -7,7 +7,7 @@
 // last five words in registers, since a word that goes through memory costs several times the
 // arithmetic. The other two only read what the pass before left, so the compiler may take several
 // words at once, but for the few at the end that wrap around.
-#include "engine/elephant_diffuser.h"
+#include "engine/ciphers/elephant_diffuser.h"
 
 #include <bit>
 #include <cassert>

@@ -1,0 +1,59 @@
+#include "engine/ciphers/xts_variants.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace latchkey::engine::xts {
+
+#if defined(__x86_64__)
+
+CpuFeatures CpuFeatures::detect() {
+  __builtin_cpu_init();
+  CpuFeatures features;
+  features.aesni = __builtin_cpu_supports("aes") && __builtin_cpu_supports("sse4.1") &&
+                   __builtin_cpu_supports("pclmul");
+  features.avx2 = __builtin_cpu_supports("avx2");
+  features.vaes = __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq");
+  features.avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+  return features;
+}
+
+std::vector<const Kernel*> usable_kernels(const CpuFeatures& features) {
+  std::vector<const Kernel*> kernels;
+  if (!features.aesni) return kernels;  // the key schedule needs it too
+  if (features.vaes && features.avx512) kernels.push_back(&kAvx512);
+  if (features.vaes && features.avx2) kernels.push_back(&kAvx2);
+  kernels.push_back(&kAesni);
+  return kernels;
+}
+
+#else
+
+CpuFeatures CpuFeatures::detect() {
+  return {};
+}
+
+std::vector<const Kernel*> usable_kernels(const CpuFeatures& /*features*/) {
+  return {};
+}
+
+#endif
+
+std::string_view forced_variant() {
+  static const std::string forced = [] {
+    const char* value = std::getenv("LATCHKEY_CIPHER");
+    return std::string(value == nullptr ? "" : value);
+  }();
+  return forced;
+}
+
+const Kernel* choose_kernel(const CpuFeatures& features, std::string_view variant) {
+  if (variant == "openssl") return nullptr;
+  const std::vector<const Kernel*> kernels = usable_kernels(features);
+  for (const Kernel* kernel : kernels) {
+    if (kernel->name == variant) return kernel;
+  }
+  return kernels.empty() ? nullptr : kernels.front();
+}
+
+}  // namespace latchkey::engine::xts
