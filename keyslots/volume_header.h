@@ -43,6 +43,8 @@ struct Protector {
   std::string matches = {};  // which file or secret belongs to it: "file 4381F759-....BEK, or ..."
   // False: a way in that is written nowhere on the disk (a raw volume key); `info` leaves it out.
   bool on_disk = true;
+  // False: the key lies beside it (BitLocker's clear key); it is tried first, with no secret.
+  bool needs_secret = true;
 };
 
 // What `info` shows of a volume; every text is printable.
@@ -102,8 +104,11 @@ class VolumeHeader {
 
   virtual const VolumeFacts& facts() const = 0;
   virtual std::span<const Protector> protectors() const = 0;  // every one in use, in order
+  // What messages call one: "keyslot", "protector".
+  virtual std::string protector_noun() const { return "keyslot"; }
 
-  // How many volume keys the layout needs: 1, or 2 in the middle of a re-encryption.
+  // How many volume keys the layout needs: 1, 2 in the middle of a re-encryption, or 0 where
+  // nothing is encrypted any more.
   virtual std::size_t key_count() const { return 1; }
 
   // Does a protector cost no more than a moment of one core? Then pairs are tried in parallel.

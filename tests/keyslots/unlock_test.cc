@@ -149,10 +149,9 @@ TEST(Unlock, SlotsThatCannotBeUsedAreNotTried) {
   auto volume = unlock(header, ring_of(passphrase("a")));
   ASSERT_FALSE(volume.ok());
   EXPECT_EQ(volume.error().code(), ErrorCode::kNotSupported);
-  EXPECT_EQ(
-      volume.error().message(),
-      "no key slot can be used: keyslots 1, 2: hash 'x' is not supported; keyslot 0: unbound: "
-      "its key is not for this volume");
+  EXPECT_EQ(volume.error().message(),
+            "no keyslot can be used: keyslots 1, 2: hash 'x' is not supported; keyslot 0: unbound: "
+            "its key is not for this volume");
   EXPECT_TRUE(header.tries.empty());
 }
 
