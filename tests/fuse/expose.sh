@@ -100,7 +100,7 @@ done
 
 echo "== a detached server that gets SIGTERM unmounts"
 "$LATCHKEY" expose "$work/sparse.img" "$dir"
-kill "$(servers)"
+kill "$(the_server)"
 await not_mounted "$dir" || fail "SIGTERM did not unmount"
 await no_servers || fail "SIGTERM did not end the server"
 
@@ -116,7 +116,7 @@ await gone "$server" || fail "the server stays"
 
 echo "== a server that was killed: the stale mount is named, and umount removes it"
 "$LATCHKEY" expose "$work/sparse.img" "$dir"
-kill -9 "$(servers)"
+kill -9 "$(the_server)"
 await no_servers
 expect 5 'whose server has died' "$LATCHKEY" expose "$work/sparse.img" "$dir"
 expect 5 'was killed' "$LATCHKEY" umount "$dir"

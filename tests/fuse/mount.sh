@@ -86,10 +86,10 @@ echo "== a file system in use stays mounted, also when its server gets SIGTERM"
 "$LATCHKEY" mount "$image" "$dir"
 exec 9<"$dir/folder/file"
 expect 5 'in use' "$LATCHKEY" umount "$dir"
-kill "$(servers)"
+kill "$(the_server)"
 cmp "$work/random" "$dir/folder/file"
 exec 9<&-
-kill "$(servers)"
+kill "$(the_server)"
 await no_servers || fail "SIGTERM did not end the idle server"
 closed
 

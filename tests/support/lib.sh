@@ -75,6 +75,13 @@ not_mounted() { ! mounted "$1"; }
 # Nobody holds a lock on the image any more.
 image_closed() { flock -n -x "$1" true; }
 
+# The one server that runs. One before it may have closed its image and be about to end.
+one_server() { [ "$(servers | wc -l)" = 1 ]; }
+the_server() {
+  await one_server || fail "not one server runs but: $(servers | tr '\n' ' ')"
+  servers
+}
+
 # Waits for a condition, at most 30 s.
 await() {
   local i
