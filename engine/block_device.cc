@@ -47,6 +47,20 @@ IoStatus BlockDevice::check_write(std::uint64_t offset, std::uint64_t length) no
   return do_check_write(offset, length);
 }
 
+IoStatus BlockDevice::check_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
+  if (!in_range(offset, from.size())) return IoCode::kOutOfRange;
+  if (!writable_) return IoCode::kReadOnly;
+  if (from.empty()) return {};
+  return do_check_bytes(offset, from);
+}
+
+IoStatus BlockDevice::check_write_zeroes(std::uint64_t offset, std::uint64_t length) noexcept {
+  if (!in_range(offset, length)) return IoCode::kOutOfRange;
+  if (!writable_) return IoCode::kReadOnly;
+  if (length == 0) return {};
+  return do_check_zeroes(offset, length);
+}
+
 Extent BlockDevice::extent_at(std::uint64_t offset, std::uint64_t length) const noexcept {
   if (length == 0 || !in_range(offset, length)) return {};
   return do_extent_at(offset, length);
@@ -66,7 +80,7 @@ IoStatus BlockDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length
   static constexpr std::array<std::byte, std::size_t{64} * 1024> kZeros{};
   if (length > kZeros.size()) {
     // A refusal must change nothing, also where it comes for a later piece.
-    if (const IoStatus status = do_check_write(offset, length); !status.ok()) return status;
+    if (const IoStatus status = do_check_zeroes(offset, length); !status.ok()) return status;
   }
   while (length > 0) {
     const std::size_t piece = std::min<std::uint64_t>(length, kZeros.size());
@@ -87,6 +101,13 @@ IoStatus BlockDevice::do_flush() noexcept {
 }
 IoStatus BlockDevice::do_check_write(std::uint64_t, std::uint64_t) noexcept {
   return {};
+}
+IoStatus BlockDevice::do_check_bytes(std::uint64_t offset,
+                                     std::span<const std::byte> from) noexcept {
+  return do_check_write(offset, from.size());
+}
+IoStatus BlockDevice::do_check_zeroes(std::uint64_t offset, std::uint64_t length) noexcept {
+  return do_check_write(offset, length);
 }
 Extent BlockDevice::do_extent_at(std::uint64_t, std::uint64_t length) const noexcept {
   return {.length = length, .allocated = true, .reads_as_zero = false};

@@ -70,8 +70,11 @@ class BlockDevice {
   IoStatus flush() noexcept;
 
   // Would a write of this range be taken? Asks every device below; writes nothing. Front ends that
-  // apply a request in pieces ask for the whole of it first.
+  // apply a request in pieces ask for the whole of it first. kOnlyZeros: part of the range takes
+  // zeros and nothing else, so it depends on the bytes; the other two settle it.
   IoStatus check_write(std::uint64_t offset, std::uint64_t length) noexcept;
+  IoStatus check_write(std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  IoStatus check_write_zeroes(std::uint64_t offset, std::uint64_t length) noexcept;
 
   // What is known about [offset, offset + n) with 0 < n <= length; `length` must be positive and in
   // range (else n is 0). Never fails: what is not known is allocated and not zero.
@@ -101,6 +104,10 @@ class BlockDevice {
   virtual IoStatus do_discard(std::uint64_t offset, std::uint64_t length) noexcept;
   virtual IoStatus do_flush() noexcept;
   virtual IoStatus do_check_write(std::uint64_t offset, std::uint64_t length) noexcept;
+  // Default: do_check_write(), right wherever other bytes go down than came in (a cipher's), since
+  // nobody can say of those that they are zeros.
+  virtual IoStatus do_check_bytes(std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  virtual IoStatus do_check_zeroes(std::uint64_t offset, std::uint64_t length) noexcept;
   virtual Extent do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept;
   virtual void do_prefetch(std::uint64_t offset, std::uint64_t length) noexcept;
 

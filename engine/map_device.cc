@@ -4,6 +4,15 @@
 #include <cstring>
 
 namespace latchkey::engine {
+namespace {
+
+bool all_zero(std::span<const std::byte> bytes) noexcept {
+  // A byte, and each the same as the one before it: memcmp is the fastest there is for this.
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+}  // namespace
 
 MapDevice::MapDevice(std::vector<DevicePtr> below, std::unique_ptr<ExtentMap> map,
                      const Geometry& geometry)
@@ -35,31 +44,74 @@ IoStatus MapDevice::do_read(std::uint64_t offset, std::span<std::byte> into) noe
   return {};
 }
 
-IoStatus MapDevice::do_check_write(std::uint64_t offset, std::uint64_t length) noexcept {
-  while (length > 0) {
+// Any other refusal comes before kOnlyZeros, wherever in the range they lie: what that one says is
+// that zeros would be taken.
+template <class AskBelow, class TakesBlank>
+IoStatus MapDevice::check_extents(std::uint64_t offset, std::uint64_t length,
+                                  const AskBelow& ask_below,
+                                  const TakesBlank& takes_blank) noexcept {
+  bool only_zeros = false;
+  for (std::uint64_t done = 0; done < length;) {
     MappedExtent extent;
-    if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;
+    if (const IoStatus s = map_->lookup(offset + done, length - done, extent); !s.ok()) return s;
     if (const IoStatus s = locate(extent); !s.ok()) return s;
     if (extent.placement == Placement::kZero) return IoCode::kSealed;
+    if (extent.placement == Placement::kBlank && !takes_blank(done, extent)) only_zeros = true;
     if (extent.placement == Placement::kData) {
-      const IoStatus s = below_[extent.device]->check_write(extent.offset, extent.length);
-      if (!s.ok()) return s.code() == IoCode::kReadOnly ? IoStatus(IoCode::kSealed) : s;
+      const IoStatus s = ask_below(*below_[extent.device], done, extent);
+      if (s.code() == IoCode::kReadOnly) return IoCode::kSealed;
+      if (s.code() == IoCode::kOnlyZeros) {
+        only_zeros = true;
+      } else if (!s.ok()) {
+        return s;
+      }
     }
-    offset += extent.length;
-    length -= extent.length;
+    done += extent.length;
   }
-  return {};
+  return only_zeros ? IoCode::kOnlyZeros : IoCode::kOk;
+}
+
+IoStatus MapDevice::do_check_write(std::uint64_t offset, std::uint64_t length) noexcept {
+  return check_extents(
+      offset, length,
+      [](BlockDevice& below, std::uint64_t, const MappedExtent& extent) {
+        return below.check_write(extent.offset, extent.length);
+      },
+      [](std::uint64_t, const MappedExtent&) { return false; });
+}
+
+IoStatus MapDevice::do_check_bytes(std::uint64_t offset, std::span<const std::byte> from) noexcept {
+  return check_extents(
+      offset, from.size(),
+      [from](BlockDevice& below, std::uint64_t done, const MappedExtent& extent) {
+        return below.check_write(extent.offset, from.subspan(done, extent.length));
+      },
+      [from](std::uint64_t done, const MappedExtent& extent) {
+        return all_zero(from.subspan(done, extent.length));
+      });
+}
+
+IoStatus MapDevice::do_check_zeroes(std::uint64_t offset, std::uint64_t length) noexcept {
+  return check_extents(
+      offset, length,
+      [](BlockDevice& below, std::uint64_t, const MappedExtent& extent) {
+        return below.check_write_zeroes(extent.offset, extent.length);
+      },
+      [](std::uint64_t, const MappedExtent&) { return true; });
 }
 
 IoStatus MapDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
-  if (const IoStatus s = do_check_write(offset, from.size()); !s.ok()) return s;
+  if (const IoStatus s = do_check_bytes(offset, from); !s.ok()) return s;
   while (!from.empty()) {
     MappedExtent extent;
     if (const IoStatus s = map_->allocate(offset, from.size(), extent); !s.ok()) return s;
     if (const IoStatus s = locate(extent); !s.ok()) return s;
-    if (extent.placement != Placement::kData) return IoCode::kSealed;
-    const IoStatus s = below_[extent.device]->write(extent.offset, from.first(extent.length));
-    if (!s.ok()) return s;
+    if (extent.placement == Placement::kData) {
+      const IoStatus s = below_[extent.device]->write(extent.offset, from.first(extent.length));
+      if (!s.ok()) return s;
+    } else if (extent.placement != Placement::kBlank) {
+      return IoCode::kSealed;
+    }
     offset += extent.length;
     from = from.subspan(extent.length);
   }
@@ -68,13 +120,14 @@ IoStatus MapDevice::do_write(std::uint64_t offset, std::span<const std::byte> fr
 
 IoStatus MapDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
                                     WriteFlags flags) noexcept {
-  if (const IoStatus s = do_check_write(offset, length); !s.ok()) return s;
+  if (const IoStatus s = do_check_zeroes(offset, length); !s.ok()) return s;
   while (length > 0) {
     MappedExtent extent;
     if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;
-    const bool stays_a_hole =
-        extent.placement == Placement::kUnallocated && !has(flags, WriteFlags::kNoHole);
-    if (!stays_a_hole) {
+    const bool is_zero_already =
+        extent.placement == Placement::kBlank ||
+        (extent.placement == Placement::kUnallocated && !has(flags, WriteFlags::kNoHole));
+    if (!is_zero_already) {
       // Allocated space must be recorded as written, so the map is asked as for any write.
       if (const IoStatus s = map_->allocate(offset, extent.length, extent); !s.ok()) return s;
       if (const IoStatus s = locate(extent); !s.ok()) return s;
@@ -89,7 +142,9 @@ IoStatus MapDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
 }
 
 IoStatus MapDevice::do_discard(std::uint64_t offset, std::uint64_t length) noexcept {
-  if (const IoStatus s = do_check_write(offset, length); !s.ok()) return s;
+  // A discard brings no bytes: blank parts, here or below, have nothing against it.
+  const IoStatus taken = do_check_write(offset, length);
+  if (!taken.ok() && taken.code() != IoCode::kOnlyZeros) return taken;
   while (length > 0) {
     MappedExtent extent;
     if (const IoStatus s = map_->lookup(offset, length, extent); !s.ok()) return s;

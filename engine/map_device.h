@@ -3,6 +3,9 @@
 // entry reaches the disk before the data it points at.
 //
 // Every extent of a write is checked, down through all layers, before the first byte is changed.
+// A blank part (Placement::kBlank) reads as zeros and takes zeros, without effect: a write whose
+// bytes there are not all zero fails as a whole with kOnlyZeros. write_zeroes() and discard() pass
+// over it.
 #pragma once
 
 #include <memory>
@@ -28,9 +31,14 @@ class MapDevice final : public BlockDevice {
   IoStatus do_discard(std::uint64_t offset, std::uint64_t length) noexcept override;
   IoStatus do_flush() noexcept override;
   IoStatus do_check_write(std::uint64_t offset, std::uint64_t length) noexcept override;
+  IoStatus do_check_bytes(std::uint64_t offset, std::span<const std::byte> from) noexcept override;
+  IoStatus do_check_zeroes(std::uint64_t offset, std::uint64_t length) noexcept override;
   Extent do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept override;
   void do_prefetch(std::uint64_t offset, std::uint64_t length) noexcept override;
 
+  template <class AskBelow, class TakesBlank>
+  IoStatus check_extents(std::uint64_t offset, std::uint64_t length, const AskBelow& ask_below,
+                         const TakesBlank& takes_blank) noexcept;
   IoStatus locate(const MappedExtent& extent) const noexcept;
   IoStatus sync_below() noexcept;
 

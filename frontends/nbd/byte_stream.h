@@ -28,6 +28,10 @@ class ByteStream {
   // Is the server stopping? Then receive() yields what had arrived by then, and nothing more.
   virtual bool stopping() const noexcept = 0;
 
+  // Waits until another descriptor is readable, without taking anything from the stream. False:
+  // the connection is over, or its other side will never send the `to_come` bytes that are missing.
+  virtual bool wait_for(int descriptor, std::size_t to_come) noexcept = 0;
+
   bool receive_exactly(engine::MutableBytes into) noexcept {
     while (!into.empty()) {
       const std::size_t got = receive(into);

@@ -78,11 +78,13 @@ class SignalsBlocked {
 
 class NbdServer::Impl {
  public:
-  Impl(NbdOptions options, ExportList exports, nbd::Listener listener, UniqueFd wake)
+  Impl(NbdOptions options, ExportList exports, nbd::Listener listener, UniqueFd wake,
+       nbd::WholeWrites whole_writes)
       : options_(std::move(options)),
         exports_(std::move(exports)),
         listener_(std::move(listener)),
-        wake_(std::move(wake)) {}
+        wake_(std::move(wake)),
+        whole_writes_(std::move(whole_writes)) {}
   ~Impl() {
     stop();
     listener_.close();
@@ -111,6 +113,7 @@ class NbdServer::Impl {
   const ExportList exports_;
   nbd::Listener listener_;
   const UniqueFd wake_;  // an eventfd that each connection touches when it is finished
+  const nbd::WholeWrites whole_writes_;
   std::atomic<bool> stopping_{false};
   std::list<Connection> connections_;
   Clock::time_point accept_after_{};
@@ -193,7 +196,7 @@ void NbdServer::Impl::work(Connection& connection) noexcept {
   Phase expected = Phase::kHandshake;
   if (session && connection.phase.compare_exchange_strong(expected, Phase::kTransmission)) {
     try {
-      nbd::Transmission(stream, *session).run();
+      nbd::Transmission(stream, *session, whole_writes_).run();
     } catch (const std::bad_alloc&) {  // no buffers for this client: it is disconnected
     }
   }
@@ -272,10 +275,13 @@ Result<void> NbdServer::Impl::flush_exports() {
 Result<std::unique_ptr<NbdServer>> NbdServer::listen(NbdOptions options, ExportList exports) {
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (wake.get() < 0) return Error::system("nbd server: no event descriptor", errno);
+  Result<nbd::WholeWrites> whole_writes = nbd::WholeWrites::make();
+  if (!whole_writes) return std::move(whole_writes).error();
   Result<nbd::Listener> listener = nbd::Listener::open(options);
   if (!listener) return std::move(listener).error();
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(exports),
-                                     std::move(listener).value(), std::move(wake));
+  auto impl =
+      std::make_unique<Impl>(std::move(options), std::move(exports), std::move(listener).value(),
+                             std::move(wake), std::move(whole_writes).value());
   return std::unique_ptr<NbdServer>(new NbdServer(std::move(impl)));
 }
 

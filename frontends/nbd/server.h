@@ -9,11 +9,12 @@
 //
 // Files: protocol.h constants; wire_error device status -> wire value; byte_stream and
 // socket_stream the connection; listener the listening socket; handshake; transmission with
-// request_buffer and reply_queue; server one thread a connection.
+// request_buffer, reply_queue and whole_writes; server one thread a connection.
 //
 // Threads: listen() and run() are called by one thread; uri() by any. run() starts one thread a
 // connection (with all signals blocked) and joins them all before it returns. Each connection owns
-// two buffers of about 1 MiB, whose pages are touched only as far as requests need them.
+// two buffers of about 1 MiB, whose pages are touched only as far as requests need them. One write
+// at a time, of those that only their content lets pass (whole_writes.h), has up to 32 MiB more.
 // Errors: Result with a hint; a client's misbehaviour ends its own connection and nothing else.
 #pragma once
 

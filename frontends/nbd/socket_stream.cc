@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -77,6 +78,29 @@ bool SocketStream::send(std::span<iovec> parts) noexcept {
     }
   }
   return true;
+}
+
+bool SocketStream::wait_for(int descriptor, std::size_t to_come) noexcept {
+  short watched = POLLRDHUP;
+  while (true) {
+    std::array<pollfd, 2> fds{{{descriptor, POLLIN, 0}, {socket_, watched, 0}}};
+    if (::poll(fds.data(), fds.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    const auto happened = static_cast<unsigned>(fds[1].revents);
+    if ((happened & (POLLHUP | POLLERR | POLLNVAL)) != 0) return false;
+    if ((happened & POLLRDHUP) != 0) {
+      // The other side (or a stop of the server) has ended the sending: is all of it here?
+      int waiting = 0;
+      if (::ioctl(socket_, FIONREAD, &waiting) != 0 || waiting < 0 ||
+          static_cast<std::size_t>(waiting) < to_come) {
+        return false;
+      }
+      watched = 0;  // it would be told again at once
+    }
+    if (fds[0].revents != 0) return true;
+  }
 }
 
 void SocketStream::finish() noexcept {

@@ -16,6 +16,7 @@ class SocketStream final : public ByteStream {
 
   std::size_t receive(engine::MutableBytes into) noexcept override;
   bool send(std::span<iovec> parts) noexcept override;
+  bool wait_for(int descriptor, std::size_t to_come) noexcept override;
   bool stopping() const noexcept override { return stopping_.load(std::memory_order_acquire); }
 
   // Says goodbye so that the client still gets every answer: a TCP socket closed with unread input

@@ -1,6 +1,7 @@
 #include "frontends/nbd/transmission.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "frontends/nbd/protocol.h"
 #include "frontends/nbd/wire_error.h"
@@ -50,9 +51,12 @@ unsigned known_flags(std::uint16_t command, bool structured_replies) noexcept {
 
 }  // namespace
 
-Transmission::Transmission(ByteStream& stream, const Session& session)
+Transmission::Transmission(ByteStream& stream, const Session& session,
+                           const WholeWrites& whole_writes)
     : session_(session),
+      whole_writes_(whole_writes),
       device_(*session.exported->device),
+      stream_(stream),
       requests_(stream),
       replies_(stream, session.structured_replies) {}
 
@@ -186,16 +190,16 @@ void Transmission::serve(const Request& request, engine::Bytes payload) noexcept
       replies_.done(request);
       return;
     default:
-      answer(request, change(request, payload));
+      answer(request, wire_error(change(request, payload)));
       return;
   }
 }
 
-void Transmission::answer(const Request& request, IoStatus status) noexcept {
-  if (status.ok()) {
+void Transmission::answer(const Request& request, WireError error) noexcept {
+  if (error.ok()) {
     replies_.done(request);
   } else {
-    replies_.error(request, wire_error(status));
+    replies_.error(request, error);
   }
 }
 
@@ -243,11 +247,11 @@ bool Transmission::stream_read(const Request& request) noexcept {
   return true;
 }
 
-// False: the connection ended in the middle of the payload.
-bool Transmission::stream_write(const Request& request) noexcept {
-  WireError error = check(request);
-  if (error.ok()) error = wire_error(device_.check_write(request.offset, request.length));
-  replies_.send();
+// Receives a write's payload piece by piece: apply(offset, piece) while there is no error, else
+// dropped. False: the connection ended in the middle of it.
+template <class Apply>
+bool Transmission::take_payload(const Request& request, WireError& error,
+                                const Apply& apply) noexcept {
   std::uint64_t offset = request.offset;
   std::uint32_t left = request.length;
   while (left > 0) {
@@ -256,19 +260,52 @@ bool Transmission::stream_write(const Request& request) noexcept {
     while (requests_.bytes().size() < piece_bytes) {
       if (!requests_.receive(piece_bytes)) return false;
     }
-    if (error.ok()) {
-      error = wire_error(device_.write(offset, requests_.bytes().first(piece_bytes)));
-    }
+    if (error.ok()) error = apply(offset, requests_.bytes().first(piece_bytes));
     requests_.consume(piece_bytes);
     offset += piece_bytes;
     left -= piece_bytes;
   }
-  if (error.ok() && request.has(kCmdFlagFua)) error = wire_error(device_.flush());
+  return true;
+}
+
+// False: the connection is over.
+bool Transmission::stream_write(const Request& request) noexcept {
+  WireError error = check(request);
   if (error.ok()) {
-    replies_.done(request);
-  } else {
-    replies_.error(request, error);
+    const IoStatus taken = device_.check_write(request.offset, request.length);
+    if (taken.code() == engine::IoCode::kOnlyZeros) return write_whole(request);
+    error = wire_error(taken);
   }
+  replies_.send();
+  const auto apply = [this](std::uint64_t offset, engine::Bytes piece) {
+    return wire_error(device_.write(offset, piece));
+  };
+  if (!take_payload(request, error, apply)) return false;
+  if (error.ok() && request.has(kCmdFlagFua)) error = wire_error(device_.flush());
+  answer(request, error);
+  return true;
+}
+
+// The bytes decide whether the device takes the write, so all of them come first.
+bool Transmission::write_whole(const Request& request) noexcept {
+  replies_.send();
+  const std::size_t here = std::min<std::size_t>(requests_.bytes().size(), request.length);
+  const auto turn = whole_writes_.take(stream_, request.length, request.length - here);
+  if (!turn) return false;
+  const engine::MutableBytes whole = turn->bytes();
+  WireError error = whole.empty() ? wire_error({engine::IoCode::kFailed, ENOMEM}) : WireError();
+  const auto keep = [&](std::uint64_t offset, engine::Bytes piece) {
+    std::copy(piece.begin(), piece.end(),
+              whole.begin() + static_cast<std::ptrdiff_t>(offset - request.offset));
+    return WireError();
+  };
+  if (!take_payload(request, error, keep)) return false;
+  if (error.ok()) {
+    const bool fua = request.has(kCmdFlagFua);
+    error = wire_error(
+        device_.write(request.offset, whole, fua ? WriteFlags::kFua : WriteFlags::kNone));
+  }
+  answer(request, error);
   return true;
 }
 

@@ -67,6 +67,7 @@ class FuzzStream final : public nbd::ByteStream {
     }
     return sent_bytes_ < kMostSentBytes;
   }
+  bool wait_for(int, std::size_t) noexcept override { return true; }
   bool stopping() const noexcept override { return sent_bytes_ % 64 == 63; }
 
  private:
@@ -128,6 +129,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(agreed->structured_replies || !agreed->block_status);
     session = *agreed;
   }
-  nbd::Transmission(stream, session).run();
+  static const auto whole_writes = nbd::WholeWrites::make();
+  require(whole_writes.ok());
+  nbd::Transmission(stream, session, *whole_writes).run();
   return 0;
 }
