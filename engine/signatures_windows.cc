@@ -172,16 +172,26 @@ std::string exfat_label(const ProbeView& view, Bytes boot) {
 
 }  // namespace
 
-// By its OEM name, or on a To Go volume, whose boot sector is a FAT's, by the metadata GUIDs.
+// By its OEM name, or where the boot sector looks like a FAT's or an exFAT's (To Go), by one of the
+// GUIDs in front of the metadata's offsets. Windows looks for them anywhere in the sector.
 std::optional<ContentSignature> probe_bitlocker(const ProbeView& view) {
   constexpr std::string_view kGuid =
       "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01"sv;
   constexpr std::string_view kEowGuid =
       "\x3b\x4d\xa8\x92\x80\xdd\x0e\x4d\x9e\x4e\xb1\xe3\x28\x4e\xae\xd8"sv;
-  constexpr std::uint64_t kToGoGuidAt = 424;
-  const bool to_go =
-      view.has(3, "MSWIN4.1") && (view.has(kToGoGuidAt, kGuid) || view.has(kToGoGuidAt, kEowGuid));
-  if (!to_go && !view.has(3, "-FVE-FS-")) return std::nullopt;
+  constexpr std::size_t kOffsets = 3 * 8;
+  constexpr std::size_t kEowOffsets = 5 * 8;
+  const auto boot = view.head(0, 512);
+  if (!boot) return std::nullopt;
+  const auto holds = [&](std::string_view guid, std::size_t offsets) {
+    const Bytes wanted = as_bytes(guid);
+    const Bytes where = boot->first(boot->size() - offsets);
+    return std::search(where.begin(), where.end(), wanted.begin(), wanted.end()) != where.end();
+  };
+  if (!starts_with(*boot, 3, "-FVE-FS-") && !holds(kGuid, kOffsets) &&
+      !holds(kEowGuid, kEowOffsets)) {
+    return std::nullopt;
+  }
   ContentSignature signature;
   signature.type = "BitLocker";
   return signature;

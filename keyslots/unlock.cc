@@ -252,7 +252,7 @@ class Search {
       for (std::size_t i = next++; i < pairs.size() && i < settled; i = next++) {
         results[i].emplace(
             header_.try_secret(*pairs[i].protector, *pairs[i].secret, options_.limits));
-        if (!*results[i] && results[i]->error().code() == ErrorCode::kWrongKey) continue;
+        if (!*results[i] && may_go_on(results[i]->error())) continue;
         std::size_t before = settled;
         while (i < before && !settled.compare_exchange_weak(before, i)) {
         }
@@ -278,8 +278,13 @@ class Search {
   Attempts attempts;
   std::optional<Error> source_error;
   std::optional<Error> open_door_error;
+  std::optional<Error> misfit;  // the first secret that cannot be one of its kind
 
  private:
+  static bool may_go_on(const Error& error) {
+    return error.code() == ErrorCode::kWrongKey || error.code() == ErrorCode::kUsage;
+  }
+
   bool takes_part(const Protector& protector) const {
     return protector.unusable.empty() && !found.contains(protector.opens);
   }
@@ -293,9 +298,11 @@ class Search {
     attempts.add(*pair.secret, *pair.protector);
     if (result) {
       add(*pair.protector, std::move(*result), pair.secret->label);
-    } else if (result.error().code() != ErrorCode::kWrongKey) {
-      return std::move(result).error().within(pair.protector->label);
+      return {};
     }
+    Error error = std::move(result).error().within(pair.protector->label);
+    if (!may_go_on(error)) return error;
+    if (error.code() == ErrorCode::kUsage && !misfit) misfit = std::move(error);
     return {};
   }
 
@@ -342,6 +349,7 @@ Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
         return std::move(*search.open_door_error);
       }
       if (search.attempts.empty()) return nothing_tried(header, *order);
+      if (search.misfit) return std::move(*search.misfit);
       return no_key_fits(header, search);
     }
   }

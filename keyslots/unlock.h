@@ -1,5 +1,7 @@
-// The rule of unlocking, in one place for every format: a wrong key means the next pair (protector,
-// secret); any other error stops; the final error lists what was tried and says what to do next.
+// The rule of unlocking, in one place for every format: protectors that need no secret come first;
+// a wrong key means the next pair (protector, secret), and so does a secret that cannot be one
+// (kUsage: a file has several readings), which is said if nothing opens; any other error stops; the
+// final error lists what was tried and says what to do next. Pairs that name each other go first.
 #pragma once
 
 #include <optional>

@@ -103,8 +103,7 @@ std::vector<SecretKind> secrets_for(Kind kind) {
     case Kind::kExternalKey:
       return {SecretKind::kExternalKey};
     case Kind::kRecoveryPassword:
-      // The digits may have been typed where a passphrase was asked for.
-      return {SecretKind::kRecoveryPassword, SecretKind::kPassphrase};
+      return {SecretKind::kRecoveryPassword};
     case Kind::kPassphrase:
       return {SecretKind::kPassphrase};
     default:
@@ -127,10 +126,7 @@ Result<SecretBytes> key_for(const BitlockerProtector& protector, const Secret& s
   if (protector.kind == Kind::kExternalKey) return SecretBytes::copy_of(given);
   if (protector.kind == Kind::kRecoveryPassword) {
     auto key = parse_recovery_password({reinterpret_cast<const char*>(given.data()), given.size()});
-    if (!key) {
-      if (secret.kind == SecretKind::kRecoveryPassword) return key;
-      return Error(ErrorCode::kWrongKey, "not a recovery password");
-    }
+    if (!key) return key;
     auto hash = recovery_password_hash(key->span());
     if (!hash) return hash;
     return stretch_key(hash->span(), protector.salt);

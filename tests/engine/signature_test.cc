@@ -370,6 +370,14 @@ TEST(Signature, BitLockerOnFixedAndRemovableDrives) {
   const ByteVector guid = from_hex("3bd66749292ed84a8399f6a339e3d001");
   std::copy(guid.begin(), guid.end(), to_go.begin() + 424);
   EXPECT_EQ(identify(to_go).type, "BitLocker");
+  // An exFAT in front; and a GUID with no room for what must follow it.
+  ByteVector exfat(8192);
+  put_text(exfat, 3, "EXFAT   ");
+  EXPECT_EQ(identify(exfat).type, "exfat");
+  std::copy(guid.begin(), guid.end(), exfat.begin() + 496);
+  EXPECT_EQ(identify(exfat).type, "exfat");
+  std::copy(guid.begin(), guid.end(), exfat.begin() + 472);
+  EXPECT_EQ(identify(exfat).type, "BitLocker");
 }
 
 TEST(Signature, Luks2BySecondHeaderAlone) {

@@ -112,7 +112,7 @@ TEST_F(BitlockerCorpus, AWrongKeyIsAWrongKey) {
   auto volume = open("aes-xts-128.img", test::ring_of(test::passphrase("not anaconda")));
   ASSERT_TRUE(volume.error.has_value());
   EXPECT_EQ(volume.error->code(), ErrorCode::kWrongKey);
-  EXPECT_EQ(volume.message(), "no key fits: tried passphrase 'not anaconda' on protectors 0, 1");
+  EXPECT_EQ(volume.message(), "no key fits: tried passphrase 'not anaconda' on protector 0");
   EXPECT_THAT(volume.error->hint(), testing::HasSubstr("protectors"));
 }
 
@@ -125,12 +125,15 @@ TEST_F(BitlockerCorpus, NothingGivenNamesWhatFits) {
               testing::HasSubstr("protector 2: file 4381F759-C4F8-4DE0-BB61-FC33A831BDA5.BEK"));
 }
 
-// The digits, typed where a passphrase was asked for, and each of several protectors.
-TEST_F(BitlockerCorpus, RecoveryDigitsAsAPassphraseFindTheirProtector) {
-  auto volume = open("aes-xts-128-two-recovery.img",
-                     test::ring_of(test::passphrase("wrong"),
-                                   test::passphrase("297693343387338492284526405482424886634931"
-                                                    "555093")));
+// Groups apart or not; the second of two, which several tools miss; a wrong one in front of it.
+TEST_F(BitlockerCorpus, RecoveryDigitsFindTheirProtector) {
+  const auto digits = [](const char* text) {
+    return text_secret(SecretKind::kRecoveryPassword, text);
+  };
+  auto volume =
+      open("aes-xts-128-two-recovery.img",
+           test::ring_of(digits("042647-302313-590458-071500-554323-116567-412181-516978"),
+                         digits("297693343387338492284526405482424886634931555093")));
   ASSERT_FALSE(volume.error.has_value()) << volume.message();
   EXPECT_EQ(volume.opened_by.substr(0, 11), "protector 2");
 }

@@ -2,6 +2,7 @@
 #include "keyslots/unlock.h"
 
 #include <map>
+#include <mutex>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,6 +34,8 @@ class FakeHeader final : public keyslots::VolumeHeader {
   std::map<unsigned, std::string> fits;
   std::map<unsigned, Error> errors;
   std::size_t keys_needed = 1;
+  bool in_parallel = false;
+  mutable std::mutex mutex;
   mutable std::vector<std::string> tries;
 
   Protector& add(unsigned number, std::string secret, int priority = 1, unsigned opens = 0) {
@@ -50,8 +53,10 @@ class FakeHeader final : public keyslots::VolumeHeader {
   const keyslots::VolumeFacts& facts() const override { return facts_value; }
   std::span<const Protector> protectors() const override { return list; }
   std::size_t key_count() const override { return keys_needed; }
+  bool tries_in_parallel() const override { return in_parallel; }
   Result<SecretBytes> try_secret(const Protector& protector, const Secret& secret,
                                  const keyslots::KdfLimits&) const override {
+    const std::lock_guard lock(mutex);
     tries.push_back(std::to_string(protector.number) + ":" + text_of(secret.bytes));
     if (const auto error = errors.find(protector.number); error != errors.end()) {
       return error->second;
@@ -207,6 +212,108 @@ TEST(Unlock, OneOfTwoKeysIsNotEnough) {
   ASSERT_FALSE(volume.ok());
   EXPECT_EQ(volume.error().code(), ErrorCode::kWrongKey);
   EXPECT_THAT(volume.error().message(), testing::HasSubstr("needs 2 keys, 1 found"));
+}
+
+// In whatever order they end, the first pair that settles it counts.
+TEST(Unlock, TogetherGivesTheAnswerOfInTurn) {
+  for (int round = 0; round < 50; ++round) {
+    FakeHeader header;
+    header.in_parallel = true;
+    for (unsigned i = 0; i < 8; ++i) header.add(i, i < 3 ? "none" : "fits");
+    auto volume = unlock(header, ring_of(passphrase("x"), passphrase("fits")));
+    ASSERT_TRUE(volume.ok()) << volume.error().message();
+    EXPECT_EQ(volume->opened_by, "keyslot 3 with passphrase 'fits'");
+    header.errors.emplace(2, Error(ErrorCode::kDamaged, "broken"));
+    volume = unlock(header, ring_of(passphrase("x"), passphrase("fits")));
+    ASSERT_FALSE(volume.ok());
+    EXPECT_EQ(volume.error().message(), "keyslot 2: broken");
+    header.errors.clear();
+    header.errors.emplace(5, Error(ErrorCode::kDamaged, "broken"));
+    EXPECT_TRUE(unlock(header, ring_of(passphrase("x"), passphrase("fits"))).ok());
+    header.errors.clear();
+    header.tries.clear();
+    volume = unlock(header, ring_of(passphrase("y")));
+    ASSERT_FALSE(volume.ok());
+    EXPECT_EQ(volume.error().message(),
+              "no key fits: tried passphrase 'y' on keyslots 0, 1, 2, 3, 4, 5, 6, 7");
+    EXPECT_EQ(header.tries.size(), 8U);
+  }
+}
+
+TEST(Unlock, WhatNeedsNoSecretComesFirstAndIsInNobodysWay) {
+  FakeHeader header;
+  header.add(0, "zero");
+  header.add(1, "").needs_secret = false;
+  auto volume = unlock(header, {});
+  ASSERT_TRUE(volume.ok()) << volume.error().message();
+  EXPECT_EQ(volume->opened_by, "keyslot 1 with no secret");
+  header.tries.clear();
+  EXPECT_TRUE(unlock(header, ring_of(passphrase("zero"))).ok());
+  EXPECT_THAT(header.tries, testing::ElementsAre("1:"));
+  EXPECT_FALSE(unlock(header, {}, 0).ok());
+
+  header.errors.emplace(1, Error(ErrorCode::kDamaged, "its key is no key"));
+  volume = unlock(header, ring_of(passphrase("zero")));
+  ASSERT_TRUE(volume.ok()) << volume.error().message();
+  EXPECT_EQ(volume->opened_by, "keyslot 0 with passphrase 'zero'");
+  volume = unlock(header, {});
+  ASSERT_FALSE(volume.ok());
+  EXPECT_EQ(volume.error().message(), "keyslot 1: its key is no key");
+}
+
+TEST(Unlock, NoKeyNeeded) {
+  FakeHeader header;
+  header.keys_needed = 0;
+  auto volume = unlock(header, {});
+  ASSERT_TRUE(volume.ok()) << volume.error().message();
+  EXPECT_TRUE(volume->keys.empty());
+  EXPECT_EQ(volume->opened_by, "no key: none is needed");
+}
+
+// A file has several readings, of which one may be impossible: that is said if no other opens.
+TEST(Unlock, ASecretThatCannotBeOneDoesNotStop) {
+  FakeHeader header;
+  header.add(0, "zero");
+  header.add(1, "one");
+  header.errors.emplace(0, Error(ErrorCode::kUsage, "not UTF-8"));
+  EXPECT_TRUE(unlock(header, ring_of(passphrase("one"))).ok());
+  auto volume = unlock(header, ring_of(passphrase("x")));
+  ASSERT_FALSE(volume.ok());
+  EXPECT_EQ(volume.error().code(), ErrorCode::kUsage);
+  EXPECT_EQ(volume.error().message(), "keyslot 0: not UTF-8");
+}
+
+TEST(Unlock, PairsThatNameEachOtherGoFirst) {
+  FakeHeader header;
+  header.add(0, "a").id = "A";
+  header.add(1, "b").id = "B";
+  Secret named = passphrase("b");
+  named.protector_id = "B";
+  Secret stranger = passphrase("c");
+  stranger.protector_id = "C";
+  EXPECT_TRUE(unlock(header, ring_of(passphrase("x"), std::move(named))).ok());
+  EXPECT_THAT(header.tries, testing::ElementsAre("1:b"));
+  auto volume = unlock(header, ring_of(std::move(stranger)));
+  ASSERT_FALSE(volume.ok());
+  EXPECT_THAT(volume.error().hint(), testing::HasSubstr("made for protector C"));
+}
+
+// Ways in that are not on the disk are not what a person is asked for.
+TEST(Unlock, WaysInBeyondTheDiskAreHintsOnly) {
+  FakeHeader header;
+  header.add(0, "a").unusable = "only the TPM of its computer can open it";
+  Protector& raw = header.add(1, "b");
+  raw.on_disk = false;
+  raw.label = "raw VMK";
+  auto volume = unlock(header, {});
+  ASSERT_FALSE(volume.ok());
+  EXPECT_EQ(volume.error().code(), ErrorCode::kNotSupported);
+  EXPECT_EQ(volume.error().message(),
+            "no keyslot can be used: keyslot 0: only the TPM of its computer can open it");
+  EXPECT_THAT(volume.error().hint(), testing::HasSubstr("memory image"));
+  volume = unlock(header, ring_of(passphrase("b")));
+  ASSERT_TRUE(volume.ok());
+  EXPECT_EQ(volume->opened_by, "raw VMK with passphrase 'b'");
 }
 
 class FailingSource final : public keyslots::KeySource {
