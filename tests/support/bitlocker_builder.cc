@@ -7,6 +7,7 @@
 
 #include "tests/support/bitlocker_crypto.h"
 #include "tests/support/bitlocker_dataset.h"
+#include "tests/support/bitlocker_recording.h"
 
 namespace latchkey::test {
 namespace {
@@ -69,7 +70,7 @@ void put_boot_sector(const FveSpec& spec, const FveVolume& volume, std::byte* se
 
 // Sectors of the plaintext go where a reader looks for them; those of the front stay behind as
 // the front's own bytes.
-void put_sectors(const FveSpec& spec, FveVolume& volume) {
+void put_sectors(const FveSpec& spec, const FveRecorder& recorder, FveVolume& volume) {
   const std::uint64_t step = spec.sector_bytes;
   const bool decrypted = spec.method == FveMethod::kNone;
   const std::uint64_t converted =
@@ -85,7 +86,7 @@ void put_sectors(const FveSpec& spec, FveVolume& volume) {
     }
     const std::uint64_t physical = moved ? volume.relocated + at : at;
     std::memcpy(volume.image.data() + physical, volume.plain.data() + at, step);
-    if (physical >= converted) continue;
+    if (physical >= converted || recorder.is_plain(physical)) continue;
     fve_encrypt_sector(spec.method, volume.fvek, physical, volume.image.data() + physical,
                        spec.sector_bytes);
   }
@@ -106,10 +107,13 @@ FveVolume make_bitlocker(const FveSpec& spec, const ByteVector& plain) {
   volume.image.resize(plain.size());
   place(spec, volume);
   const ByteVector copy = make_fve_copy(spec, volume);
+  FveRecorder recorder(spec, volume);
   for (const std::uint64_t at : volume.metadata) hide(volume, at, kFveMetadataBytes);
   hide(volume, volume.relocated, volume.relocated_bytes);
   if (spec.log_bytes != 0) hide(volume, spec.converted_below.value(), spec.log_bytes);
-  put_sectors(spec, volume);
+  for (const FveRecorder::Area& area : recorder.areas()) hide(volume, area.offset, area.length);
+  put_sectors(spec, recorder, volume);
+  recorder.write();
   put_boot_sector(spec, volume, volume.image.data());
   for (unsigned i = 0; i < 3; ++i) {
     std::memcpy(volume.image.data() + volume.metadata.at(i), copy.data(), copy.size());

@@ -42,11 +42,22 @@ struct FveProtector {
   bool new_properties = false;  // adds properties of types that came with later Windows
 };
 
+// A conversion recorded chunk by chunk on the volume (encrypt-on-write), some chunks done. Regions:
+// what lies in front of the relocated sectors, they themselves, and what lies behind them.
+struct FveRecording {
+  std::uint32_t chunk_bytes = 0;  // zero: there is no recording
+  unsigned done_of_ten = 5;       // about so many chunks are ciphertext
+  bool second_copy_only = false;  // the first copy of the information and of each record is bad
+  // Half of this chunk of the last region was decrypted when the power went; its log tells.
+  std::optional<std::uint64_t> interrupted = {};
+};
+
 struct FveSpec {
   FveMethod method = FveMethod::kXts128;
   std::uint32_t sector_bytes = 512;
   FveFront front = FveFront::kFixed;
   bool eow_identifier = false;  // the GUID of encrypt-on-write in the boot sector
+  FveRecording recording = {};  // only with that GUID
   std::uint16_t state = 4;
   std::uint16_t next_state = 4;
   // Sectors of the volume from here on are plain. Absent: all of it is ciphertext.
@@ -81,6 +92,7 @@ struct FveVolume {
   std::uint64_t relocated = 0;
   std::uint64_t relocated_bytes = 0;
   std::array<std::uint64_t, 2> eow = {};  // what an encrypt-on-write boot sector points at
+  std::uint64_t recorded_ciphertext = 0;  // bytes, with a recording
 };
 
 inline constexpr std::uint64_t kFveMetadataBytes = 65536;

@@ -30,16 +30,6 @@ ByteVector joined(std::initializer_list<ByteVector> parts) {
   return bytes;
 }
 
-// The polynomial of zlib, a bit at a time.
-std::uint32_t crc32_of(const ByteVector& bytes) {
-  std::uint32_t sum = 0xffffffff;
-  for (const std::byte byte : bytes) {
-    sum ^= std::to_integer<std::uint32_t>(byte);
-    for (int bit = 0; bit < 8; ++bit) sum = (sum >> 1) ^ ((sum & 1) != 0 ? 0xedb88320U : 0U);
-  }
-  return ~sum;
-}
-
 ByteVector utf16_bytes(std::u16string_view text) {
   ByteVector bytes;
   for (const char16_t unit : text) append(bytes, number(unit, 2));
@@ -75,6 +65,15 @@ ByteVector bek_file(const ByteVector& guid, const ByteVector& key, std::u16strin
 }
 
 }  // namespace
+
+std::uint32_t fve_crc32(const ByteVector& bytes) {
+  std::uint32_t sum = 0xffffffff;
+  for (const std::byte byte : bytes) {
+    sum ^= std::to_integer<std::uint32_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) sum = (sum >> 1) ^ ((sum & 1) != 0 ? 0xedb88320U : 0U);
+  }
+  return ~sum;
+}
 
 void fve_put(ByteVector& bytes, std::size_t at, std::uint64_t value, unsigned count) {
   if (at + count > bytes.size()) std::abort();
@@ -303,7 +302,7 @@ void seal_fve_copy(FveVolume& volume, unsigned copy) {
   const ByteVector nonce = joined({number(kFveCreated, 8), number(0x10000 + copy, 4)});
   const ByteVector hash = FveDataset::key(0, kValidationHash, fve_sha256(covered), 0);
   const ByteVector record =
-      joined({number(kFveMetadataBytes - size, 2), number(2, 2), number(crc32_of(covered), 4),
+      joined({number(kFveMetadataBytes - size, 2), number(2, 2), number(fve_crc32(covered), 4),
               FveDataset::datum(0, 5, joined({nonce, fve_ccm(volume.vmk, nonce, hash)}))});
   std::memcpy(volume.image.data() + at + size, record.data(), record.size());
 }

@@ -16,6 +16,8 @@ inline constexpr std::size_t kFveDatasetAt = 64;      // after the header of the
 inline constexpr std::size_t kFveFirstDatumAt = 112;  // after the header of the dataset
 
 void fve_put(ByteVector& bytes, std::size_t at, std::uint64_t value, unsigned count);
+// The polynomial of zlib, a bit at a time.
+std::uint32_t fve_crc32(const ByteVector& bytes);
 std::uint64_t fve_get(const ByteVector& bytes, std::size_t at, unsigned count);
 
 class FveDataset {
