@@ -11,7 +11,7 @@
 namespace latchkey::frontends {
 
 struct Export {
-  std::string name;         // "disk", "p1", ...: unique, no '/'
+  std::string name;         // "disk", "p1", "rootvg/rootlv": unique, at most one '/' (a folder)
   std::string description;  // one line for NBD's LIST and INFO: "ext4 inside LUKS2"
   engine::DevicePtr device;
 };

@@ -5,10 +5,12 @@
 // driver is the only user of the server, and when the file system is unmounted, by whatever means,
 // the last user is gone and the server ends.
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -55,12 +57,35 @@ class Deadline {
   int fd_;
 };
 
+std::vector<std::string> this_command() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(std::move(word));
+  return words;
+}
+
 // "sudo latchkey mount disk.vhd /mnt": this very command, to be typed again.
 std::string this_command_with_sudo() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string text = "sudo";
-  for (std::string word; std::getline(file, word, '\0');) text += " " + shell_quoted(word);
+  for (const std::string& word : this_command()) text += " " + shell_quoted(word);
   return text;
+}
+
+// A logical volume was picked among several: which, and the commands that mount the others.
+void name_others(const MountPlan& plan, const std::string& directory) {
+  if (plan.others.empty()) return;
+  std::string command;
+  for (const std::string& word : this_command()) {
+    std::error_code failed;
+    const bool is_directory = std::filesystem::absolute(word, failed).lexically_normal() ==
+                              std::filesystem::path(directory).lexically_normal();
+    command += is_directory ? "DIR " : shell_quoted(word) + " ";
+  }
+  fmt::print(stderr, "{} ({}) is mounted; to mount the others:\n", plan.source.name,
+             plan.content.type);
+  for (const std::string& other : plan.others) {
+    fmt::print(stderr, "  {}--volume {}\n", command, shell_quoted(other));
+  }
 }
 
 // An unclean file system is shown as it lies on the disk, and that must not go unnoticed.
@@ -82,11 +107,13 @@ void warn_of_unclean(const MountPlan& plan) {
 
 class MountPresenter final : public Presenter {
  public:
-  explicit MountPresenter(const OpenOptions& options) : options_(options) {}
+  MountPresenter(const OpenOptions& options, const std::string& volume)
+      : options_(options), volume_(volume) {}
 
   Result<void> start(const OpenedImage& opened, const std::string& directory,
                      const MountRecord& record) override {
-    auto plan = plan_mount(opened.image, options_.partition, options_.read_write, geteuid() == 0);
+    auto plan = plan_mount(opened.image, {options_.partition, volume_}, options_.read_write,
+                           geteuid() == 0);
     if (!plan.ok()) {
       const bool needs_root = plan.error().code() == engine::ErrorCode::kSystem;
       return needs_root ? std::move(plan).error().with_hint(this_command_with_sudo())
@@ -111,6 +138,7 @@ class MountPresenter final : public Presenter {
       return hidden;
     }
     rmdir(record.hidden_directory().c_str());  // no harm if it stays: finish() removes it, too
+    name_others(*plan, directory);
     return {};
   }
 
@@ -152,6 +180,7 @@ class MountPresenter final : public Presenter {
   }
 
   const OpenOptions& options_;
+  const std::string& volume_;
   std::unique_ptr<ExportDirectory> served_;
   std::string directory_;
 };
@@ -160,12 +189,15 @@ class MountPresenter final : public Presenter {
 
 void add_mount_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<PresentOptions>();
+  auto volume = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("mount", "mount the file system inside an image");
   add_open_options(*command, options->open);
   command->add_option("DIR", options->directory, "an empty directory to mount on")
       ->required()
       ->type_name("");
   add_partition_option(*command, options->open);
+  command->add_option("--volume", *volume, "the logical volume that is meant, where there is LVM")
+      ->type_name("VG/LV");
   options->open.shows_disk = false;
   command->footer(
       "Ends when DIR is unmounted; 'latchkey umount DIR' also waits until the image is closed.\n"
@@ -175,8 +207,8 @@ void add_mount_command(CLI::App& app, int& exit_status) {
       "  latchkey mount disk.vhd files --key disk.key\n"
       "  latchkey mount disk.vhd files --partition 2 --read-write    asks for the passphrase\n"
       "  latchkey umount files");
-  command->callback([options, &exit_status] {
-    MountPresenter presenter(options->open);
+  command->callback([options, volume, &exit_status] {
+    MountPresenter presenter(options->open, *volume);
     exit_status = present(*options, presenter);
   });
 }

@@ -7,6 +7,8 @@
 
 #include "engine/map_device.h"
 #include "engine/piece_map.h"
+#include "tools/detached_header.h"
+#include "tools/logical_volumes.h"
 #include "tools/shell_quoted.h"
 
 namespace latchkey::tools {
@@ -28,10 +30,7 @@ void probe_region(Region& region, const engine::DevicePtr& header, engine::Notic
   if (!probed) {
     volume.error = std::move(probed).error().within(region.name());
   } else if (*probed == nullptr) {
-    if (region.content.type != "BitLocker") return;
-    // Recognised, so not to be passed off as data.
-    volume.error = Error(ErrorCode::kNotSupported, "BitLocker volumes are not supported yet")
-                       .within(region.name());
+    return;
   } else {
     volume.header = std::move(*probed);
     const std::string& unusable = volume.header->facts().unusable;
@@ -55,7 +54,8 @@ Result<Region*> region_for_header(Image& image, std::optional<unsigned> partitio
   if (image.partitions.empty()) return &image.disk;
   std::vector<Region*> candidates;
   for (Region& region : image.partitions) {
-    if (region.content.empty() || region.content.type == "crypto_LUKS") {
+    const bool maybe = region.content.empty() && !is_for_boot_code(region);
+    if (maybe || region.content.type == "crypto_LUKS") {
       candidates.push_back(&region);
     }
   }
@@ -129,6 +129,7 @@ Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
   for (Region& region : image.partitions) {
     if (&region != with_header) probe_region(region, nullptr, image.notices);
   }
+  if (!*header) lift_detached_header(image);
   return {};
 }
 
@@ -173,17 +174,18 @@ Result<Image> survey_image(const std::string& path, const SurveyOptions& options
                        : "latchkey info " + shell_quoted(path) + " lists them");
   }
   if (auto done = survey_volumes(image, options); !done) return std::move(done).error();
+  find_logical_volumes(image);
   return image;
 }
 
 std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
                          const keyslots::UnlockOptions& options,
                          std::optional<unsigned> only_partition) {
-  std::size_t open = 0;
   for (Region* region : image.encrypted()) {
     FoundVolume& volume = *region->volume;
     if (only_partition && region->number != *only_partition) continue;
-    if (volume.header && volume.header->facts().unusable.empty() && !volume.open()) {
+    if (volume.header && volume.header->facts().unusable.empty() && !volume.open() &&
+        !volume.lifted) {
       auto unlocked = keyslots::unlock_volume(*volume.header, ring, options);
       if (unlocked) {
         volume.opened_by = unlocked->opened_by;
@@ -200,9 +202,14 @@ std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
         volume.error = std::move(unlocked).error().within(region->name());
       }
     }
-    if (volume.open()) ++open;
   }
-  return open;
+  unlock_lifted(image, ring, options, only_partition);
+  find_logical_volumes(image);
+  const auto encrypted = image.encrypted();
+  return static_cast<std::size_t>(
+      std::count_if(encrypted.begin(), encrypted.end(), [&](const Region* region) {
+        return region->volume->open() && (!only_partition || region->number == *only_partition);
+      }));
 }
 
 namespace {
@@ -255,6 +262,11 @@ frontends::ExportList make_exports(const Image& image, std::optional<unsigned> p
     list.exports.push_back({region.name(), describe(region), region.view()});
     if (region.volume && region.volume->open()) unlocked.push_back(index);
     if (preferred && region.number == *preferred) named = index;
+  }
+  for (const FoundLogicalVolume& one : image.logical_volumes) {
+    if (!one.volume.device) continue;
+    const std::string content = one.content.empty() ? "data" : one.content.type;
+    list.exports.push_back({one.name, content + " in a logical volume", one.volume.device});
   }
   if (named) {
     list.default_index = *named;

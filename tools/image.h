@@ -16,6 +16,7 @@
 #include "engine/block_device.h"
 #include "engine/containers/container.h"
 #include "engine/file_device.h"
+#include "engine/lvm/volume_groups.h"
 #include "engine/notices.h"
 #include "engine/partitions/partition_table.h"
 #include "engine/result.h"
@@ -26,6 +27,15 @@
 
 namespace latchkey::tools {
 
+// A detached header that was found in the image itself, without --header: Azure keeps that of an
+// encrypted root partition as a file on the clear /boot beside it.
+struct LiftedHeader {
+  unsigned partition = 0;  // where it was found
+  std::string path;        // "luks/osluksheader"
+
+  std::string describe() const { return path + " on p" + std::to_string(partition); }
+};
+
 // An encrypted volume in the image: the whole disk, or one partition.
 struct FoundVolume {
   keyslots::VolumeSource source;
@@ -34,6 +44,9 @@ struct FoundVolume {
   engine::DevicePtr plaintext;                     // set once it is open
   std::string opened_by;
   std::string read_only_reason;
+  // The header is `lifted`, and that it belongs to this partition is a guess. What it opens has to
+  // make sense, or the volume stays closed.
+  std::optional<LiftedHeader> lifted = std::nullopt;
 
   bool open() const noexcept { return plaintext != nullptr; }
 };
@@ -56,6 +69,15 @@ struct Region {
   }
 };
 
+// A logical volume of LVM, on partitions as they lie on the disk or inside unlocked volumes.
+struct FoundLogicalVolume {
+  std::string name;   // "rootvg/rootlv": its export's, and what --volume takes
+  std::string group;  // "rootvg"
+  engine::LogicalVolume volume;
+  engine::ContentSignature content;
+  std::vector<std::string> on;  // names of the regions its group lies on
+};
+
 struct Image {
   std::string path;
   std::string header_path;  // as given with --header, else empty
@@ -65,6 +87,9 @@ struct Image {
   Region disk;  // may hold the volume when there is no partition table
   std::vector<Region> partitions;
   engine::Notices notices;
+  // Of what can be seen now: unlock_image() may add to both. By name.
+  std::vector<FoundLogicalVolume> logical_volumes;
+  engine::Notices logical_notices;
 
   // Every region with an encrypted volume, in order.
   std::vector<Region*> encrypted();
@@ -85,8 +110,8 @@ std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
                          const keyslots::UnlockOptions& options,
                          std::optional<unsigned> only_partition);
 
-// `disk`, then p1, p2, ... in order. The default is `preferred`, else the one unlocked volume where
-// there is exactly one, else `disk`.
+// `disk`, then p1, p2, ... in order, then the logical volumes as VG/LV. The default is `preferred`,
+// else the one unlocked volume where there is exactly one, else `disk`.
 frontends::ExportList make_exports(const Image& image, std::optional<unsigned> preferred);
 
 }  // namespace latchkey::tools

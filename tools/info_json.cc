@@ -40,15 +40,53 @@ Json content_json(const engine::ContentSignature& content) {
           {"needs_recovery", content.needs_recovery}};
 }
 
+const char* secret_name(keyslots::SecretKind kind) {
+  switch (kind) {
+    case keyslots::SecretKind::kPassphrase:
+      return "passphrase";
+    case keyslots::SecretKind::kKeyFile:
+      return "key-file";
+    case keyslots::SecretKind::kRecoveryPassword:
+      return "recovery-password";
+    case keyslots::SecretKind::kExternalKey:
+      return "external-key";
+    case keyslots::SecretKind::kRawKey:
+      return "raw-key";
+  }
+  return "key";
+}
+
 Json protector_json(const keyslots::Protector& protector) {
   Json takes = Json::array();
-  for (const keyslots::SecretKind kind : protector.takes) {
-    takes.push_back(kind == keyslots::SecretKind::kPassphrase ? "passphrase" : "key-file");
-  }
-  return {{"number", protector.number},           {"label", protector.label},
-          {"description", protector.description}, {"takes", std::move(takes)},
-          {"priority", protector.priority},       {"usable", protector.unusable.empty()},
+  for (const keyslots::SecretKind kind : protector.takes) takes.push_back(secret_name(kind));
+  return {{"number", protector.number},
+          {"label", protector.label},
+          {"description", protector.description},
+          {"id", protector.id},
+          {"created", protector.created},
+          {"matches", protector.matches},
+          {"takes", std::move(takes)},
+          {"needs_secret", protector.needs_secret},
+          {"priority", protector.priority},
+          {"usable", protector.unusable.empty()},
           {"why_not", protector.unusable}};
+}
+
+// Where a header that nobody named was found.
+Json lifted_json(const FoundVolume& volume) {
+  if (!volume.lifted) return nullptr;
+  return {{"partition", volume.lifted->partition}, {"path", volume.lifted->path}};
+}
+
+Json logical_json(const FoundLogicalVolume& one) {
+  return {{"name", one.name},
+          {"group", one.group},
+          {"on", one.on},
+          {"bytes", one.volume.size_bytes},
+          {"uuid", one.volume.uuid},
+          {"content", content_json(one.content)},
+          {"usable", one.volume.device != nullptr},
+          {"why_not", one.volume.why_not}};
 }
 
 Json volume_json(const FoundVolume& volume) {
@@ -61,7 +99,7 @@ Json volume_json(const FoundVolume& volume) {
   const keyslots::VolumeFacts& facts = volume.header->facts();
   Json protectors = Json::array();
   for (const keyslots::Protector& protector : volume.header->protectors()) {
-    protectors.push_back(protector_json(protector));
+    if (protector.on_disk) protectors.push_back(protector_json(protector));
   }
   return {{"format", facts.format},
           {"usable", facts.unusable.empty()},
@@ -74,6 +112,7 @@ Json volume_json(const FoundVolume& volume) {
           {"payload_offset_bytes", facts.payload_offset},
           {"payload_bytes", facts.payload_bytes},
           {"detached_header", facts.detached},
+          {"header_found_in", lifted_json(volume)},
           {"state", facts.state},
           {"protectors", std::move(protectors)}};
 }
@@ -102,8 +141,14 @@ std::string info_json(const Image& image) {
   for (const auto& [name, value] : image.container.facts) facts[name] = value;
   Json partitions = Json::array();
   for (const Region& region : image.partitions) partitions.push_back(partition_json(region));
+  Json logical_volumes = Json::array();
+  for (const FoundLogicalVolume& one : image.logical_volumes) {
+    logical_volumes.push_back(logical_json(one));
+  }
+  engine::Notices all_notices = image.notices;
+  all_notices.append(image.logical_notices);
   Json notices = Json::array();
-  for (const engine::Notice& notice : image.notices.items()) {
+  for (const engine::Notice& notice : all_notices.items()) {
     notices.push_back({{"severity", severity_name(notice.severity)},
                        {"where", notice.where},
                        {"text", notice.text}});
@@ -121,6 +166,7 @@ std::string info_json(const Image& image) {
         {"content", content_json(image.disk.content)},
         {"volume", volume_or_null(image.disk)}}},
       {"partitions", std::move(partitions)},
+      {"logical_volumes", std::move(logical_volumes)},
       {"notices", std::move(notices)},
       {"usable", all_usable(image)},
       {"next", next.empty() ? Json(nullptr) : Json(next)}};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "engine/bytes.h"
 #include "tools/shell_quoted.h"
@@ -20,7 +21,19 @@ const char* container_name(const std::string& format) {
 }
 
 const char* secret_name(keyslots::SecretKind kind) {
-  return kind == keyslots::SecretKind::kPassphrase ? "passphrase" : "key file";
+  switch (kind) {
+    case keyslots::SecretKind::kPassphrase:
+      return "passphrase";
+    case keyslots::SecretKind::kKeyFile:
+      return "key file";
+    case keyslots::SecretKind::kRecoveryPassword:
+      return "recovery password";
+    case keyslots::SecretKind::kExternalKey:
+      return "external key";
+    case keyslots::SecretKind::kRawKey:
+      return "raw key";
+  }
+  return "key";
 }
 
 std::string takes(const keyslots::Protector& protector) {
@@ -49,6 +62,7 @@ std::string region_content(const Region& region) {
   }
   std::string out = volume.header->facts().format;
   if (volume.source.header) out += ", detached header";
+  if (volume.lifted) out += fmt::format(" ({})", volume.lifted->describe());
   return out;
 }
 
@@ -83,6 +97,36 @@ void add_partitions(std::string& out, const Image& image) {
   }
 }
 
+// What opens it and what does not; where the description says the former already, only that.
+std::string how_to_open(const keyslots::Protector& protector) {
+  if (!protector.unusable.empty()) return "; " + protector.unusable;
+  std::string out;
+  if (!protector.needs_secret) out = "; opens with no key";
+  const std::string secrets = takes(protector);
+  if (!secrets.empty() && !protector.description.starts_with(secrets)) out += "; " + secrets;
+  if (protector.priority == 0) out += fmt::format("; only with --keyslot {}", protector.number);
+  if (protector.priority == 2) out += "; tried first";
+  return out;
+}
+
+void add_protectors(std::string& out, const keyslots::VolumeHeader& header) {
+  bool any = false;
+  for (const keyslots::Protector& protector : header.protectors()) {
+    if (!protector.on_disk) continue;
+    any = true;
+    out += fmt::format("  {:<17} {}{}{}\n", protector.label, protector.description,
+                       protector.created.empty() ? "" : ", made " + protector.created,
+                       how_to_open(protector));
+    if (!protector.id.empty()) {
+      out += fmt::format("  {:<17} {}\n", "",
+                         protector.matches.empty() ? "ID " + protector.id : protector.matches);
+    }
+  }
+  if (!any && header.key_count() > 0) {
+    out += fmt::format("  no {} is in use: no key can open it\n", header.protector_noun());
+  }
+}
+
 void add_volume(std::string& out, const Region& region) {
   const FoundVolume& volume = *region.volume;
   if (!volume.header) {  // the error begins with the region's name
@@ -93,26 +137,39 @@ void add_volume(std::string& out, const Region& region) {
     return;
   }
   const keyslots::VolumeFacts& facts = volume.header->facts();
-  out += fmt::format("\n{}: {}, {}, {}-bit key, {}-byte sectors{}\n", region.name(), facts.format,
-                     facts.cipher, facts.key_bits, facts.sector_bytes,
+  const std::string cipher = facts.key_bits == 0
+                                 ? "not encrypted"
+                                 : fmt::format("{}, {}-bit key", facts.cipher, facts.key_bits);
+  out += fmt::format("\n{}: {}, {}, {}-byte sectors{}\n", region.name(), facts.format, cipher,
+                     facts.sector_bytes,
                      facts.label.empty() ? "" : fmt::format(", \"{}\"", facts.label));
   out += fmt::format("  {:<17} {}\n", "uuid", facts.uuid);
   out += fmt::format("  {:<17} {} at byte {}{}\n", "payload", human_size(facts.payload_bytes),
                      facts.payload_offset, facts.detached ? ", header in a file of its own" : "");
   if (!facts.state.empty()) out += fmt::format("  {:<17} {}\n", "state", facts.state);
   if (!facts.unusable.empty()) out += fmt::format("  {:<17} {}\n", "cannot open", facts.unusable);
-  for (const keyslots::Protector& protector : volume.header->protectors()) {
-    out += fmt::format("  {:<17} {}; ", protector.label, protector.description);
-    if (!protector.unusable.empty()) {
-      out += protector.unusable;
-    } else {
-      out += takes(protector);
-      if (protector.priority == 0) out += fmt::format("; only with --keyslot {}", protector.number);
-      if (protector.priority == 2) out += "; tried first";
+  add_protectors(out, *volume.header);
+}
+
+void add_logical_volumes(std::string& out, const Image& image) {
+  std::string group;
+  for (const FoundLogicalVolume& one : image.logical_volumes) {
+    if (one.group != group) {
+      group = one.group;
+      out += fmt::format("\nvolume group {}, on {}\n", group, fmt::join(one.on, ", "));
     }
-    out += "\n";
+    out += fmt::format(
+        "  {:<17} {:>12}  {}\n", one.name, human_size(one.volume.size_bytes),
+        one.volume.device ? content_text(one.content) : "cannot be mapped: " + one.volume.why_not);
   }
-  if (volume.header->protectors().empty()) out += "  no keyslot is in use: no key can open it\n";
+}
+
+bool has_logical_volumes(const Image& image, const Region& region) {
+  return std::any_of(image.logical_volumes.begin(), image.logical_volumes.end(),
+                     [&](const FoundLogicalVolume& one) {
+                       return std::find(one.on.begin(), one.on.end(), region.name()) !=
+                              one.on.end();
+                     });
 }
 
 // Volumes that a key may open.
@@ -122,18 +179,24 @@ std::vector<const Region*> openable_volumes(const Image& image) {
     const keyslots::VolumeHeader* header = region->volume->header.get();
     if (header == nullptr || !header->facts().unusable.empty()) continue;
     const auto protectors = header->protectors();
-    const bool any_slot = std::any_of(protectors.begin(), protectors.end(),
-                                      [](const auto& slot) { return slot.unusable.empty(); });
-    if (any_slot && header->facts().payload_bytes > 0) out.push_back(region);
+    const bool any_slot = std::any_of(protectors.begin(), protectors.end(), [](const auto& slot) {
+      return slot.on_disk && slot.unusable.empty();
+    });
+    if ((any_slot || header->key_count() == 0) && header->facts().payload_bytes > 0) {
+      out.push_back(region);
+    }
   }
   return out;
 }
 
-// File systems that `mount` would choose from, were nothing encrypted.
+// What `mount` would choose from, were nothing encrypted.
 std::vector<const Region*> mountable_regions(const Image& image) {
   std::vector<const Region*> out;
   const auto consider = [&](const Region& region) {
-    if (region.content.is_file_system() && !region.volume) out.push_back(&region);
+    if (region.volume) return;
+    if (region.content.is_file_system() || has_logical_volumes(image, region)) {
+      out.push_back(&region);
+    }
   };
   if (image.partitions.empty()) consider(image.disk);
   for (const Region& region : image.partitions) consider(region);
@@ -173,10 +236,18 @@ std::string what_it_may_be(const Image& image) {
          "that: --header FILE";
 }
 
+bool opens_with_no_key(const keyslots::VolumeHeader& header) {
+  const auto protectors = header.protectors();
+  return header.key_count() == 0 ||
+         std::any_of(protectors.begin(), protectors.end(), [](const auto& protector) {
+           return !protector.needs_secret && protector.unusable.empty();
+         });
+}
+
 }  // namespace
 
 bool all_usable(const Image& image) {
-  if (image.notices.has_damage()) return false;
+  if (image.notices.has_damage() || image.logical_notices.has_damage()) return false;
   const auto encrypted = image.encrypted();
   return std::all_of(encrypted.begin(), encrypted.end(), [](const Region* region) {
     return region->volume->header && region->volume->header->facts().unusable.empty();
@@ -187,10 +258,11 @@ std::string next_command(const Image& image) {
   if (const auto volumes = openable_volumes(image); !volumes.empty()) {
     // --header has to be told whose it is, except where there is only one it could belong to.
     const bool header = !image.header_path.empty();
-    std::string command = mount_command(
-        image, largest(volumes), volumes.size() > 1 || (header && !image.partitions.empty()));
+    const Region& chosen = largest(volumes);
+    std::string command =
+        mount_command(image, chosen, volumes.size() > 1 || (header && !image.partitions.empty()));
     if (header) command += " --header " + shell_quoted(image.header_path);
-    return command + " --key FILE";
+    return opens_with_no_key(*chosen.volume->header) ? command : command + " --key FILE";
   }
   const bool locked = !image.encrypted().empty();  // and nothing can be done about it
   if (const auto mountable = mountable_regions(image); !mountable.empty()) {
@@ -211,8 +283,11 @@ std::string info_text(const Image& image) {
   }
   add_partitions(out, image);
   for (const Region* region : image.encrypted()) add_volume(out, *region);
+  add_logical_volumes(out, image);
+  engine::Notices notices = image.notices;
+  notices.append(image.logical_notices);
   bool first = true;
-  for (const engine::Notice& notice : image.notices.items()) {
+  for (const engine::Notice& notice : notices.items()) {
     static constexpr const char* kNames[] = {"note", "warning", "damage"};
     out += fmt::format("{}{}: {}: {}\n", first ? "\n" : "",
                        kNames[static_cast<int>(notice.severity)], notice.where, notice.text);

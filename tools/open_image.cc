@@ -7,6 +7,7 @@
 
 #include "engine/bytes.h"
 #include "engine/secret_bytes.h"
+#include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
 
 namespace latchkey::tools {
@@ -76,7 +77,9 @@ Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unl
     auto secret = ask_passphrase(prompt_for(image, options));
     if (!secret) return std::move(secret).error();
     auto source = std::make_unique<keyslots::FixedSecrets>();
-    source->add(std::move(*secret));
+    for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
+      source->add(std::move(reading));
+    }
     keyslots::KeyRing ring;
     ring.add(std::move(source));
     if (unlock_image(image, ring, unlock, options.partition) > 0) return {};
@@ -84,7 +87,7 @@ Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unl
       const Error& error = *region->volume->error;
       if (error.code() != ErrorCode::kWrongKey && openable(region)) return error;
     }
-    if (attempt < kPassphraseTries) fmt::print(stderr, "no keyslot takes this passphrase\n");
+    if (attempt < kPassphraseTries) fmt::print(stderr, "nothing takes this passphrase\n");
   }
   return {};
 }
@@ -105,7 +108,9 @@ Result<void> unlock(Image& image, const OpenOptions& options) {
     unlock_image(image, *ring, *unlock, options.partition);
     return {};
   }
-  return options.locked ? Result<void>() : unlock_with_prompt(image, *unlock, options);
+  // What opens with no key (a suspended BitLocker volume) needs no question either.
+  if (unlock_image(image, *ring, *unlock, options.partition) > 0 || options.locked) return {};
+  return unlock_with_prompt(image, *unlock, options);
 }
 
 // Nothing that was asked for opened: what was tried on each volume, or, where something else than
@@ -176,6 +181,7 @@ Result<OpenedImage> open_image(const OpenOptions& options) {
   }
   if (auto done = unlock(*image, options); !done) return std::move(done).error();
   if (auto done = check_opened(*image, options); !done) return std::move(done).error();
+  warn_all(image->logical_notices);
   if (engine::SecretBytes::memory_lock_refused()) {
     warn("keys could not be locked in memory (ulimit -l): they may reach swap");
   }

@@ -143,6 +143,7 @@ class ExportDirectory::Session {
  public:
   Session(std::string directory, ExportList exports) : directory_(std::move(directory)) {
     served_.list = std::move(exports);
+    served_.arrange();
     for (const Export& one : served_.list.exports) {
       served_.allocated_bytes.push_back(count_allocated(*one.device));
     }

@@ -1,4 +1,5 @@
-// Exports as files: a FUSE file system that is one directory with one file per export.
+// Exports as files: a FUSE file system that is one directory with one file per export, those named
+// "folder/file" one level down.
 //
 // A file is as long as its device; 0600 where the device is writable and 0400 where not, owned by
 // whoever mounted; the directory is 0500. Nothing can be created, removed or resized. Reading,

@@ -39,10 +39,25 @@ BlockDevice* device_of(fuse_req_t request, fuse_ino_t inode) {
   return exports[inode - kFirstFile].device.get();
 }
 
+const ServedFolder* folder_of(const ServedExports& all, fuse_ino_t inode) {
+  if (inode == FUSE_ROOT_ID) return all.folders.data();
+  const fuse_ino_t first = kFirstFile + all.list.exports.size();
+  if (inode < first || inode - first + 1 >= all.folders.size()) return nullptr;
+  return &all.folders[inode - first + 1];
+}
+
+// Of a file or a folder that exists.
+const std::string& name_of(const ServedExports& all, fuse_ino_t inode) {
+  const ServedFolder* folder = folder_of(all, inode);
+  return folder != nullptr ? folder->name : all.file_names[inode - kFirstFile];
+}
+
 // False: answered with ESTALE. Offsets come as off_t; negative ones never reach a device.
 bool find_device(fuse_req_t request, fuse_ino_t inode, BlockDevice*& device) {
   device = device_of(request, inode);
-  if (device == nullptr) fuse_reply_err(request, inode == FUSE_ROOT_ID ? EISDIR : ESTALE);
+  if (device == nullptr) {
+    fuse_reply_err(request, folder_of(served(request), inode) != nullptr ? EISDIR : ESTALE);
+  }
   return device != nullptr;
 }
 
@@ -63,9 +78,9 @@ bool attributes_of(fuse_req_t request, fuse_ino_t inode, struct stat& out) {
   out.st_uid = all.owner;
   out.st_gid = all.group;
   out.st_atim = out.st_mtim = out.st_ctim = all.mounted_at;
-  if (inode == FUSE_ROOT_ID) {
+  if (folder_of(all, inode) != nullptr) {
     out.st_mode = S_IFDIR | 0500;
-    out.st_nlink = 2;
+    out.st_nlink = inode == FUSE_ROOT_ID ? all.folders.size() + 1 : 2;
     return true;
   }
   const BlockDevice* device = device_of(request, inode);
@@ -92,12 +107,13 @@ void init(void* /*userdata*/, fuse_conn_info* connection) {
 }
 
 void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  const auto& exports = served(request).list.exports;
-  if (parent != FUSE_ROOT_ID) return void(fuse_reply_err(request, ENOTDIR));
-  for (std::size_t i = 0; i < exports.size(); ++i) {
-    if (exports[i].name != name) continue;
+  const ServedExports& all = served(request);
+  const ServedFolder* folder = folder_of(all, parent);
+  if (folder == nullptr) return void(fuse_reply_err(request, ENOTDIR));
+  for (const fuse_ino_t child : folder->children) {
+    if (name_of(all, child) != name) continue;
     fuse_entry_param entry{};
-    entry.ino = kFirstFile + i;
+    entry.ino = child;
     entry.attr_timeout = entry.entry_timeout = kForeverSeconds;
     attributes_of(request, entry.ino, entry.attr);
     return void(fuse_reply_entry(request, &entry));
@@ -238,19 +254,24 @@ void seek_file(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence,
 
 void read_directory(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
                     fuse_file_info* /*file*/) {
-  const auto& exports = served(request).list.exports;
-  if (inode != FUSE_ROOT_ID) return void(fuse_reply_err(request, ENOTDIR));
+  const ServedExports& all = served(request);
+  const ServedFolder* folder = folder_of(all, inode);
+  if (folder == nullptr) return void(fuse_reply_err(request, ENOTDIR));
   if (offset < 0) return void(fuse_reply_err(request, EINVAL));
   const std::size_t room = std::min(size, worker_buffer.size());
   auto* const buffer = reinterpret_cast<char*>(worker_buffer.data());
   std::size_t used = 0;
-  // Entry numbers are the offsets: ".", "..", then the exports.
-  for (auto i = static_cast<std::size_t>(offset); i < exports.size() + 2; ++i) {
+  // Entry numbers are the offsets: ".", "..", then what is in it.
+  for (auto i = static_cast<std::size_t>(offset); i < folder->children.size() + 2; ++i) {
     struct stat attributes {};
-    const bool is_file = i >= 2;
-    attributes.st_ino = is_file ? kFirstFile + (i - 2) : FUSE_ROOT_ID;
-    attributes.st_mode = is_file ? S_IFREG : S_IFDIR;
-    const char* name = is_file ? exports[i - 2].name.c_str() : (i == 0 ? "." : "..");
+    if (i < 2) {
+      attributes.st_ino = i == 0 ? inode : FUSE_ROOT_ID;
+    } else {
+      attributes.st_ino = folder->children[i - 2];
+    }
+    const bool is_folder = i < 2 || folder_of(all, attributes.st_ino) != nullptr;
+    attributes.st_mode = is_folder ? S_IFDIR : S_IFREG;
+    const char* name = i == 0 ? "." : i == 1 ? ".." : name_of(all, attributes.st_ino).c_str();
     const std::size_t needed = fuse_add_direntry(request, buffer + used, room - used, name,
                                                  &attributes, static_cast<off_t>(i + 1));
     if (needed > room - used) break;
@@ -267,7 +288,7 @@ void file_system_facts(fuse_req_t request, fuse_ino_t /*inode*/) {
   for (const Export& one : exports) {
     facts.f_blocks += one.device->size_bytes() / kBlockBytes;
   }
-  facts.f_files = exports.size() + 1;
+  facts.f_files = exports.size() + served(request).folders.size();
   facts.f_namemax = 255;
   fuse_reply_statfs(request, &facts);
 }
@@ -316,6 +337,29 @@ WorkerBuffer::WorkerBuffer() {
 
 WorkerBuffer::~WorkerBuffer() {
   worker_buffer = {};
+}
+
+void ServedExports::arrange() {
+  folders.assign(1, ServedFolder{});
+  file_names.clear();
+  for (std::size_t i = 0; i < list.exports.size(); ++i) {
+    const std::string& name = list.exports[i].name;
+    const std::size_t slash = name.find('/');
+    file_names.push_back(slash == std::string::npos ? name : name.substr(slash + 1));
+    if (slash == std::string::npos) {
+      folders.front().children.push_back(kFirstFile + i);
+      continue;
+    }
+    const std::string in = name.substr(0, slash);
+    auto folder = std::find_if(folders.begin() + 1, folders.end(),
+                               [&](const ServedFolder& one) { return one.name == in; });
+    if (folder == folders.end()) {
+      const fuse_ino_t inode = kFirstFile + list.exports.size() + folders.size() - 1;
+      folders.front().children.push_back(inode);
+      folder = folders.insert(folders.end(), ServedFolder{in, inode, {}});
+    }
+    folder->children.push_back(kFirstFile + i);
+  }
 }
 
 std::uint64_t count_allocated(const BlockDevice& device) noexcept {

@@ -1,8 +1,9 @@
 // The answers to FUSE requests: what each operation means for a directory of devices. Internal to
 // this folder; export_directory.h is the interface.
 //
-// Inode 1 is the directory, inode i + 2 is export i. Called by any number of worker threads at
-// once. Each worker lends its handlers a buffer (WorkerBuffer), so that no request allocates.
+// Inode 1 is the directory, inode i + 2 is export i; the folders of exports with a '/' in their
+// name follow. Called by any number of worker threads at once. Each worker lends its handlers a
+// buffer (WorkerBuffer), so that no request allocates.
 #pragma once
 
 // The version of libfuse's interface that Debian 12 has: 3.14.
@@ -13,6 +14,7 @@
 #include <ctime>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <fuse3/fuse_lowlevel.h>
@@ -24,6 +26,13 @@ namespace latchkey::frontends {
 
 // The most one READ or WRITE carries; what libfuse's receive buffer holds.
 inline constexpr std::size_t kMaxTransferBytes = std::size_t{1024} * 1024;
+
+// The directory itself, or a folder in it.
+struct ServedFolder {
+  std::string name;
+  fuse_ino_t inode = FUSE_ROOT_ID;
+  std::vector<fuse_ino_t> children;
+};
 
 // What handlers see of the session; the userdata of every request. Immutable while serving, but for
 // the counter.
@@ -38,6 +47,12 @@ struct ServedExports {
   // What stat(2) says is allocated, an export each. cp asks for holes only where it is less than
   // the size.
   std::vector<std::uint64_t> allocated_bytes;
+  // The directory, then its folders. Files by the last part of their exports' names.
+  std::vector<ServedFolder> folders;
+  std::vector<std::string> file_names;
+
+  // Sets `folders` and `file_names` from `list`.
+  void arrange();
 };
 
 // The calling thread's transfer buffer while this lives. One per worker thread.
