@@ -17,6 +17,18 @@ Result<std::vector<const Secret*>> FixedSecrets::candidates(const Protector& pro
   return fitting;
 }
 
+namespace {
+
+// For a protector that takes both, a passphrase and a key file of the same bytes are the same.
+bool same_kind(SecretKind a, SecretKind b) {
+  const auto merged = [](SecretKind kind) {
+    return kind == SecretKind::kKeyFile ? SecretKind::kPassphrase : kind;
+  };
+  return merged(a) == merged(b);
+}
+
+}  // namespace
+
 Result<std::vector<const Secret*>> KeyRing::candidates(const Protector& protector) const {
   std::vector<const Secret*> distinct;
   for (const auto& source : sources_) {
@@ -24,10 +36,15 @@ Result<std::vector<const Secret*>> KeyRing::candidates(const Protector& protecto
     if (!offered) return std::move(offered).error();
     for (const Secret* secret : *offered) {
       const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const Secret* other) {
-        return other->bytes.equals(secret->bytes.span());
+        return same_kind(other->kind, secret->kind) && other->bytes.equals(secret->bytes.span());
       });
       if (!known) distinct.push_back(secret);
     }
+  }
+  if (!protector.id.empty()) {
+    std::stable_partition(distinct.begin(), distinct.end(), [&](const Secret* secret) {
+      return secret->protector_id == protector.id;
+    });
   }
   return distinct;
 }

@@ -1,8 +1,8 @@
 // All the secrets a command was given, in the order it should try them.
 //
 // A KeySource yields candidates for one protector (likeliest first, empty: none). The ring joins
-// the sources and drops candidates whose bytes are the same as an earlier one's, so that no KDF
-// runs twice. One thread.
+// the sources, drops candidates whose bytes are the same as an earlier one's, so that no KDF runs
+// twice, and puts those first that were made for the protector (Secret::protector_id). One thread.
 #pragma once
 
 #include <memory>

@@ -8,7 +8,11 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "keyslots/keys/kek_file.h"
 #include "keyslots/keys/key_file.h"
+#include "keyslots/keys/pkcs11_kek.h"
+#include "keyslots/keys/unknown_key.h"
+#include "tools/exit_status.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
@@ -17,11 +21,36 @@ using engine::Error;
 using engine::ErrorCode;
 using engine::Result;
 
+namespace {
+
+template <class Value>
+CLI::Option* add_option(CLI::App& command, const char* name, Value& value, const char* what,
+                        const char* text) {
+  return command.add_option(name, value, what)->type_name(text)->group("Key options");
+}
+
+}  // namespace
+
+void add_kek_options(CLI::App& command, KeyOptions& options) {
+  auto* kek = add_option(command, "--kek", options.kek,
+                         "the key-encryption key of a wrapped key: PEM, PKCS#8, PKCS#12, JWK,\n"
+                         "or 'pkcs11:...' for one in an HSM",
+                         "FILE");
+  add_option(command, "--kek-passphrase-file", options.kek_passphrase_file,
+             "the first line of FILE opens the --kek file", "FILE")
+      ->needs(kek);
+  add_option(command, "--pin-file", options.pin_file,
+             "the first line of FILE is the PIN of the HSM", "FILE")
+      ->needs(kek);
+}
+
 void add_key_options(CLI::App& command, KeyOptions& options) {
   const auto add = [&command](const char* name, auto& value, const char* what, const char* text) {
-    return command.add_option(name, value, what)->type_name(text)->group("Key options");
+    return add_option(command, name, value, what, text);
   };
-  add("--key", options.keys, "a file that holds a key; what kind it is gets found out (repeatable)",
+  add("--key", options.keys,
+      "a file that holds a key, or a folder of .BEK files; what kind\n"
+      "it is gets found out (repeatable)",
       "FILE")
       ->allow_extra_args(false);  // one a --key: what follows may be the image
   add("--passphrase-file", options.passphrase_file,
@@ -31,6 +60,8 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
       ->needs(key_file);
   add("--key-file-size", options.key_file_bytes, "use N bytes of the key file", "N")
       ->needs(key_file);
+  add_kek_options(command, options);
+  add("--kek-unwrapped", options.kek_unwrapped, "what the vault's unwrapkey answered", "FILE");
   add("--header", options.header, "the volume's detached header, or a backup of it", "FILE");
   add("--keyslot", options.keyslot, "try only this keyslot", "N");
   add("--max-kdf-memory", options.max_kdf_memory,
@@ -41,17 +72,65 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
       "most seconds one key derivation may take (default: 300)", "S");
 }
 
+namespace {
+
+// The answer to "passphrase of x?": out of the file that was named for it, or off the terminal.
+keyslots::AskPassphrase asker(const std::string& file, const std::string& option) {
+  return [file, option](const std::string& name) -> Result<engine::SecretBytes> {
+    if (!file.empty()) {
+      auto secret = keyslots::read_passphrase_file(file);
+      if (!secret) return std::move(secret).error().within(option);
+      return std::move(secret->bytes);
+    }
+    auto typed = ask_passphrase("Passphrase for " + engine::printable(name) + ": ");
+    if (typed) return std::move(typed->bytes);
+    return Error(typed.error().code(), "--kek: " + name + " needs a passphrase, and none was given")
+        .with_hint("give it with " + option + " FILE");
+  };
+}
+
+// Adds what --key or --kek-unwrapped names.
+Result<void> read_key_into(keyslots::FixedSecrets& secrets, const std::string& path,
+                           const char* option, const keyslots::Unwrapping& unwrapping) {
+  auto read = keyslots::read_unknown_key(path, unwrapping);
+  if (!read) return std::move(read).error().within(option);
+  for (const std::string& why : read->left_out) warn(std::string(option) + ": " + why);
+  for (keyslots::Secret& secret : read->secrets) secrets.add(std::move(secret));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<keyslots::Kek>> open_kek(const KeyOptions& options) {
+  if (options.kek.empty()) return std::unique_ptr<keyslots::Kek>();
+  auto kek = keyslots::is_pkcs11_uri(options.kek)
+                 ? keyslots::open_pkcs11_kek(options.kek, asker(options.pin_file, "--pin-file"))
+                 : keyslots::read_kek_file(
+                       options.kek, asker(options.kek_passphrase_file, "--kek-passphrase-file"));
+  if (!kek) return std::move(kek).error().within("--kek");
+  return kek;
+}
+
 Result<keyslots::KeyRing> read_secrets(const KeyOptions& options) {
   auto secrets = std::make_unique<keyslots::FixedSecrets>();
+  auto kek = open_kek(options);
+  if (!kek) return std::move(kek).error();
+  const keyslots::Unwrapping unwrapping{.kek = kek->get(),
+                                        .done_elsewhere = !options.kek_unwrapped.empty()};
+  if (!options.kek_unwrapped.empty()) {
+    auto done = read_key_into(*secrets, options.kek_unwrapped, "--kek-unwrapped", {});
+    if (!done) return std::move(done).error();
+  }
   for (const std::string& path : options.keys) {
-    auto readings = keyslots::read_unknown_key(path);
-    if (!readings) return std::move(readings).error().within("--key");
-    for (keyslots::Secret& secret : *readings) secrets->add(std::move(secret));
+    auto done = read_key_into(*secrets, path, "--key", unwrapping);
+    if (!done) return std::move(done).error();
   }
   if (!options.passphrase_file.empty()) {
     auto secret = keyslots::read_passphrase_file(options.passphrase_file);
     if (!secret) return std::move(secret).error().within("--passphrase-file");
-    secrets->add(std::move(*secret));
+    for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
+      secrets->add(std::move(reading));
+    }
   }
   if (!options.key_file.empty()) {
     auto secret =

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 
 #include "engine/result.h"
 #include "keyslots/key_ring.h"
+#include "keyslots/keys/key_wrap.h"
 #include "keyslots/unlock.h"
 
 namespace latchkey::tools {
@@ -18,6 +20,10 @@ struct KeyOptions {
   std::vector<std::string> keys;  // --key: what each is gets found out
   std::string passphrase_file;    // --passphrase-file, "-" is stdin
   std::string key_file;           // --key-file
+  std::string kek;                // --kek: a file or a pkcs11: URI
+  std::string kek_passphrase_file;
+  std::string pin_file;
+  std::string kek_unwrapped;  // --kek-unwrapped: what the vault's unwrapkey answered
   std::uint64_t key_file_offset = 0;
   std::optional<std::uint64_t> key_file_bytes;
   std::string header;
@@ -25,14 +31,22 @@ struct KeyOptions {
   std::string max_kdf_memory;  // a size; empty: the default
   std::optional<double> max_kdf_seconds;
 
-  bool any_secret() const { return !keys.empty() || !passphrase_file.empty() || !key_file.empty(); }
+  bool any_secret() const {
+    return !keys.empty() || !passphrase_file.empty() || !key_file.empty() || !kek_unwrapped.empty();
+  }
 };
 
 void add_key_options(CLI::App& command, KeyOptions& options);
+// --kek, --kek-passphrase-file and --pin-file alone.
+void add_kek_options(CLI::App& command, KeyOptions& options);
 
-// Reads every secret the options name. Errors: a file that cannot be read or is empty (kUsage,
-// kSystem).
+// Reads every secret the options name, and warns of what in them is not used. Errors: a file that
+// cannot be read or is empty (kUsage, kSystem), or whose key is wrapped and stays so.
 engine::Result<keyslots::KeyRing> read_secrets(const KeyOptions& options);
+
+// The key-encryption key that --kek names; null where there is none. May ask for its passphrase or
+// PIN.
+engine::Result<std::unique_ptr<keyslots::Kek>> open_kek(const KeyOptions& options);
 
 engine::Result<keyslots::UnlockOptions> unlock_options(const KeyOptions& options);
 

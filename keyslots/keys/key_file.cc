@@ -141,19 +141,4 @@ Result<Secret> read_passphrase_file(const std::string& path) {
   return Secret{SecretKind::kPassphrase, std::move(*bytes), "passphrase from " + from};
 }
 
-Result<std::vector<Secret>> read_unknown_key(const std::string& path) {
-  auto whole = read_key_file(path);
-  if (!whole) return std::move(whole).error();
-  std::vector<Secret> readings;
-  const std::size_t line = without_line_end(whole->bytes);
-  if (line > 0 && line < whole->bytes.size()) {
-    readings.push_back({SecretKind::kPassphrase,
-                        SecretBytes::copy_of(whole->bytes.span().first(line)),
-                        quoted(path) + " without its line end"});
-  }
-  whole->label = quoted(path);
-  readings.push_back(std::move(*whole));
-  return readings;
-}
-
 }  // namespace latchkey::keyslots

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "engine/bytes.h"
 #include "engine/result.h"
@@ -21,9 +20,5 @@ engine::Result<Secret> read_key_file(const std::string& path, std::uint64_t offs
 
 // The first line without its LF or CRLF; "-" is standard input, of which no more is read.
 engine::Result<Secret> read_passphrase_file(const std::string& path);
-
-// A file of which it is not known what it is: every reading that makes sense, likeliest first. Text
-// that ends in a line end is more likely a passphrase somebody saved with an editor.
-engine::Result<std::vector<Secret>> read_unknown_key(const std::string& path);
 
 }  // namespace latchkey::keyslots
