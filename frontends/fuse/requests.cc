@@ -20,7 +20,6 @@ namespace {
 using engine::BlockDevice;
 using engine::WriteFlags;
 
-constexpr fuse_ino_t kFirstFile = FUSE_ROOT_ID + 1;
 // Names, sizes and modes never change while mounted.
 constexpr double kForeverSeconds = 24.0 * 3600;
 // Tells stdio and coreutils how much to ask for at once: a request costs a switch to this process
@@ -35,13 +34,13 @@ const ServedExports& served(fuse_req_t request) {
 
 BlockDevice* device_of(fuse_req_t request, fuse_ino_t inode) {
   const auto& exports = served(request).list.exports;
-  if (inode < kFirstFile || inode - kFirstFile >= exports.size()) return nullptr;
-  return exports[inode - kFirstFile].device.get();
+  if (inode < kFirstFileInode || inode - kFirstFileInode >= exports.size()) return nullptr;
+  return exports[inode - kFirstFileInode].device.get();
 }
 
 const ServedFolder* folder_of(const ServedExports& all, fuse_ino_t inode) {
   if (inode == FUSE_ROOT_ID) return all.folders.data();
-  const fuse_ino_t first = kFirstFile + all.list.exports.size();
+  const fuse_ino_t first = kFirstFileInode + all.list.exports.size();
   if (inode < first || inode - first + 1 >= all.folders.size()) return nullptr;
   return &all.folders[inode - first + 1];
 }
@@ -49,7 +48,7 @@ const ServedFolder* folder_of(const ServedExports& all, fuse_ino_t inode) {
 // Of a file or a folder that exists.
 const std::string& name_of(const ServedExports& all, fuse_ino_t inode) {
   const ServedFolder* folder = folder_of(all, inode);
-  return folder != nullptr ? folder->name : all.file_names[inode - kFirstFile];
+  return folder != nullptr ? folder->name : all.file_names[inode - kFirstFileInode];
 }
 
 // False: answered with ESTALE. Offsets come as off_t; negative ones never reach a device.
@@ -88,7 +87,7 @@ bool attributes_of(fuse_req_t request, fuse_ino_t inode, struct stat& out) {
   out.st_mode = S_IFREG | (device->writable() ? 0600 : 0400);
   out.st_nlink = 1;
   out.st_size = static_cast<off_t>(device->size_bytes());
-  out.st_blocks = static_cast<blkcnt_t>((all.allocated_bytes[inode - kFirstFile] + 511) / 512);
+  out.st_blocks = static_cast<blkcnt_t>((all.allocated_bytes[inode - kFirstFileInode] + 511) / 512);
   out.st_blksize = kPreferredBytes;
   return true;
 }
@@ -337,44 +336,6 @@ WorkerBuffer::WorkerBuffer() {
 
 WorkerBuffer::~WorkerBuffer() {
   worker_buffer = {};
-}
-
-void ServedExports::arrange() {
-  folders.assign(1, ServedFolder{});
-  file_names.clear();
-  for (std::size_t i = 0; i < list.exports.size(); ++i) {
-    const std::string& name = list.exports[i].name;
-    const std::size_t slash = name.find('/');
-    file_names.push_back(slash == std::string::npos ? name : name.substr(slash + 1));
-    if (slash == std::string::npos) {
-      folders.front().children.push_back(kFirstFile + i);
-      continue;
-    }
-    const std::string in = name.substr(0, slash);
-    auto folder = std::find_if(folders.begin() + 1, folders.end(),
-                               [&](const ServedFolder& one) { return one.name == in; });
-    if (folder == folders.end()) {
-      const fuse_ino_t inode = kFirstFile + list.exports.size() + folders.size() - 1;
-      folders.front().children.push_back(inode);
-      folder = folders.insert(folders.end(), ServedFolder{in, inode, {}});
-    }
-    folder->children.push_back(kFirstFile + i);
-  }
-}
-
-std::uint64_t count_allocated(const BlockDevice& device) noexcept {
-  // A look at mount time must not take long on an image of many pieces; the rest counts as data.
-  constexpr int kMaxExtents = 4096;
-  const std::uint64_t end = device.size_bytes();
-  std::uint64_t zeros = 0;
-  std::uint64_t at = 0;
-  for (int i = 0; i < kMaxExtents && at < end; ++i) {
-    const engine::Extent extent = device.extent_at(at, end - at);
-    if (extent.length == 0) break;
-    if (extent.reads_as_zero) zeros += extent.length;
-    at += extent.length;
-  }
-  return end - zeros;
 }
 
 const fuse_lowlevel_ops& export_operations() noexcept {

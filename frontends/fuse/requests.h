@@ -27,6 +27,8 @@ namespace latchkey::frontends {
 // The most one READ or WRITE carries; what libfuse's receive buffer holds.
 inline constexpr std::size_t kMaxTransferBytes = std::size_t{1024} * 1024;
 
+inline constexpr fuse_ino_t kFirstFileInode = FUSE_ROOT_ID + 1;
+
 // The directory itself, or a folder in it.
 struct ServedFolder {
   std::string name;

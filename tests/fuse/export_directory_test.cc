@@ -50,6 +50,55 @@ TEST_F(ExportFiles, OneFileAnExport) {
   EXPECT_EQ(space.f_files, 4U);
 }
 
+// "rootvg/rootlv" is the file rootlv in the folder rootvg.
+TEST_F(ExportFiles, ANameWithASlashIsAFileInAFolder) {
+  const auto root = random_bytes(kMiB + 5, 1);
+  mount({{{"disk", "", std::make_shared<MemoryDevice>(random_bytes(4096, 2))},
+          {"rootvg/rootlv", "", std::make_shared<MemoryDevice>(root)},
+          {"rootvg/usrlv", "", std::make_shared<MemoryDevice>(random_bytes(512, 3))},
+          {"datavg/rootlv", "", std::make_shared<MemoryDevice>(random_bytes(1024, 4))}},
+         0});
+  const auto names = [this](const std::string& folder) {
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_ + folder)) {
+      out.push_back(entry.path().filename().string() + (entry.is_directory() ? "/" : ""));
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+  };
+  EXPECT_EQ(names(""), (std::vector<std::string>{"datavg/", "disk", "rootvg/"}));
+  EXPECT_EQ(names("/rootvg"), (std::vector<std::string>{"rootlv", "usrlv"}));
+  EXPECT_EQ(names("/datavg"), std::vector<std::string>{"rootlv"});
+
+  struct stat facts {};
+  ASSERT_EQ(stat(directory_.c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_nlink, 4U);
+  ASSERT_EQ(stat(file("rootvg").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode, static_cast<mode_t>(S_IFDIR | 0500));
+  EXPECT_EQ(facts.st_nlink, 2U);
+  ASSERT_EQ(stat(file("datavg/rootlv").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_size, 1024);
+  for (const char* absent :
+       {"rootlv", "rootvg/disk", "rootvg/nolv", "datavg/usrlv", "rootvg/rootvg"}) {
+    EXPECT_EQ(stat(file(absent).c_str(), &facts), -1) << absent;
+    EXPECT_EQ(errno, ENOENT) << absent;
+  }
+  EXPECT_EQ(stat(file("rootvg/rootlv/x").c_str(), &facts), -1);
+  EXPECT_EQ(errno, ENOTDIR);
+
+  const FileDescriptor volume(file("rootvg/rootlv"), O_RDONLY);
+  ASSERT_GE(volume.get(), 0);
+  std::vector<std::byte> into(root.size());
+  ASSERT_EQ(pread(volume.get(), into.data(), into.size(), 0), static_cast<ssize_t>(root.size()));
+  EXPECT_TRUE(into == root);
+  EXPECT_EQ(FileDescriptor(file("rootvg"), O_WRONLY).open_errno(), EISDIR);
+  EXPECT_NE(mkdir(file("rootvg/new").c_str(), 0700), 0);
+  EXPECT_NE(unlink(file("rootvg/usrlv").c_str()), 0);
+  struct statvfs space {};
+  ASSERT_EQ(statvfs(file("rootvg").c_str(), &space), 0);
+  EXPECT_EQ(space.f_files, 7U);
+}
+
 TEST_F(ExportFiles, ManyExportsAreAllListed) {
   ExportList list;
   for (int i = 1; i <= 300; ++i) {
