@@ -2,6 +2,7 @@
 # latchkey key fetch against a stand-in for Key Vault that checks every request it gets.
 . "$(dirname "$0")/../support/lib.sh"
 need openssl python3 jq
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$work"
 run() { "$LATCHKEY" key fetch "$@" </dev/null; }
 
@@ -10,7 +11,7 @@ openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out kek.pem 2>open
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out other.pem 2>openssl.log
 openssl pkeyutl -encrypt -inkey kek.pem -pkeyopt rsa_padding_mode:oaep -in passphrase -out wrapped
 url64() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
-python3 "$(dirname "$0")/vault_stand_in.py" "$work" &
+python3 "$here/vault_stand_in.py" "$work" &
 port_is_known() { [ -s port ]; }
 await port_is_known || fail "the stand-in does not start"
 vault=http://127.0.0.1:$(cat port)
@@ -100,7 +101,7 @@ chmod +x bin/az
 export AZ_STATE=$work/signed-in
 PATH=$work/bin:$PATH expect 3 'az gives no token' new $vault/secrets/plain
 rm port
-python3 "$(dirname "$0")/vault_stand_in.py" "$work" &
+python3 "$here/vault_stand_in.py" "$work" &
 await port_is_known || fail "the stand-in does not start again"
 vault=http://127.0.0.1:$(cat port)
 cp token signed-in

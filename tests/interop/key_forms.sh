@@ -156,7 +156,7 @@ for uri in 'pkcs11:token=test%20token;object=kek' 'pkcs11:token=test%20token;id=
     opens --key $algorithm.2048.json --kek "$uri" --pin-file pin
   done
 done
-expect 3 'cannot do RSA-OAEP-256' run serve "$image" --key RSA-OAEP-256.2048.json --kek "$uri" --pin-file pin --run true
+expect 4 'cannot do RSA-OAEP-256' run serve "$image" --key RSA-OAEP-256.2048.json --kek "$uri" --pin-file pin --run true
 expect 3 'does not take the PIN' run serve "$image" --key $wrapped --kek "$uri" --pin-file badpin --run true
 expect 2 'may not be in the URI' run serve "$image" --key $wrapped --kek "$uri?pin-value=4321" --run true
 expect 2 'no token matches' run serve "$image" --key $wrapped --kek 'pkcs11:token=none' --pin-file pin --run true
