@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Real volumes made by others, opened as a user would: through `serve` and nbdcopy, and through
 # `expose`; as they are, and as a partition of disks of every kind. Their plaintext has a known
-# digest. Usage: corpus.sh plain | gpt512 | gpt4096 | mbr512 | mbr4096
+# digest.
+# Usage: corpus.sh plain | gpt512 | gpt4096 | mbr512 | mbr4096 [bitlocker]
 . "$(dirname "$0")/../support/lib.sh"
 
 wrapping=$1
+kind_of_volume=${2:-others}
 corpus=${LATCHKEY_CORPUS:-}
 [ -n "$corpus" ] && [ -e "$corpus/expected.tsv" ] || skip "LATCHKEY_CORPUS does not name a corpus"
 need nbdcopy qemu-img fdisk
@@ -138,7 +140,7 @@ about_bitlocker() {
     bitlocker/vista-aes-cbc-elephant-128.img)
       printf '%s\n' 'AES-CBC 128' 'lephant' 07E6814C-822F-4802-A39B-3BAC4832ED7F \
         'external key.*64683BBA-61D9-4350-B8B9-A5FD12E87290' \
-        'recovery password.*B59C92D8-B1B5-485E-A8FF-B7EAFBA260F3' Vista 'the end is missing'
+        'recovery password.*B59C92D8-B1B1-485E-A8FF-B7EAFBA260F3' Vista 'the end is missing'
       ;;
     *) fail "nothing is known of $1" ;;
   esac
@@ -160,10 +162,8 @@ opened=0
 wrapped=
 mkdir "$work/empty"
 while IFS=$'\x1f' read -r file kind secret expect bytes sha note; do
-  case $file in
-    luks/* | containers/*.vhd) ;;
-    # One way of partitioning is enough of these: they are large, and know nothing of what is around.
-    bitlocker/*) case $wrapping in plain | gpt512) ;; *) continue ;; esac ;;
+  case $kind_of_volume:$file in
+    others:luks/* | others:containers/*.vhd | bitlocker:bitlocker/*) ;;
     *) continue ;;
   esac
   image=$corpus/$file
@@ -180,7 +180,7 @@ while IFS=$'\x1f' read -r file kind secret expect bytes sha note; do
       ;;
     bek) options=(--key "$corpus/$secret") ;;
   esac
-  case $file:$wrapping in bitlocker/*:plain) check_info "$file" "$image" ;; esac
+  [ $kind_of_volume:$wrapping = bitlocker:plain ] && check_info "$file" "$image"
   case $expect:$wrapping in
     open:plain)
       case $note in
