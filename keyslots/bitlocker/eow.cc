@@ -267,7 +267,8 @@ class Reader {
             fmt::format("conversion log at byte {}", bitmap.log_offset));
       }
     }
-    return check_newest(settled);
+    warn_of_lost_records(settled);
+    return {};
   }
 
   Result<void> settle_log(std::uint64_t place, std::vector<VolumeRange>& settled) {
@@ -324,22 +325,21 @@ class Reader {
   }
 
   // A record that a power cut spoiled goes with a log that is in use: it is emptied only after the
-  // record was written. A spoiled one without means that a chunk's bit is not known.
-  Result<void> check_newest(const std::vector<VolumeRange>& settled) {
+  // record was written. One that was spoiled later may have known more than the one that is used.
+  void warn_of_lost_records(const std::vector<VolumeRange>& settled) {
     for (const EowBitmap& bitmap : bitmaps_) {
       if (!bitmap.newer_is_damaged) continue;
       const bool explained =
           std::any_of(settled.begin(), settled.end(), [&](const VolumeRange& range) {
             return range.offset >= bitmap.region.offset && range.end() <= bitmap.region.end();
           });
-      if (!explained) {
-        return damaged(
-            fmt::format("{}: the newest record of the bits for the region at byte {} is "
-                        "damaged, so which chunks are encrypted is not known",
-                        kWhere, bitmap.region.offset));
-      }
+      if (explained) continue;
+      notices_.warn(kWhere,
+                    fmt::format("the newest record for the region at byte {} is damaged, the one "
+                                "before it is used: what was converted between the two reads as "
+                                "noise",
+                                bitmap.region.offset));
     }
-    return {};
   }
 
   Result<std::optional<EowState>> finish() {
