@@ -164,6 +164,17 @@ Result<void> check_opened(const Image& image, const OpenOptions& options) {
   return {};
 }
 
+// Which reading of a key fitted, where that is not simply the file that was named: its label goes
+// on behind the file's name.
+void tell_readings(const Image& image) {
+  for (const Region* region : image.encrypted()) {
+    const std::string& by = region->volume->opened_by;
+    const std::size_t quote = by.rfind('\'');
+    if (!region->volume->open() || quote == std::string::npos || quote + 1 == by.size()) continue;
+    fmt::print(stderr, "{} opened: {}\n", region->name(), engine::printable(by));
+  }
+}
+
 }  // namespace
 
 Result<OpenedImage> open_image(const OpenOptions& options) {
@@ -185,6 +196,7 @@ Result<OpenedImage> open_image(const OpenOptions& options) {
   if (engine::SecretBytes::memory_lock_refused()) {
     warn("keys could not be locked in memory (ulimit -l): they may reach swap");
   }
+  tell_readings(*image);
   OpenedImage opened{std::move(*image), {}};
   opened.exports = make_exports(opened.image, options.partition);
   return opened;
