@@ -1,4 +1,5 @@
 // latchkey key: what a key file is, keys out of a vault, and the recovery passwords of a volume.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -74,9 +75,18 @@ struct RecoveryOptions {
   KeyOptions keys;
 };
 
-// The secrets that were given or, where none were, what is typed.
-Result<keyslots::KeyRing> secrets_for(const RecoveryOptions& options) {
+bool opens_by_itself(const Region* region) {
+  const auto protectors = region->volume->header->protectors();
+  return std::any_of(protectors.begin(), protectors.end(), [](const auto& protector) {
+    return !protector.needs_secret && protector.unusable.empty();
+  });
+}
+
+// The secrets that were given or, where none were and one is needed, what is typed.
+Result<keyslots::KeyRing> secrets_for(const RecoveryOptions& options,
+                                      const std::vector<const Region*>& volumes) {
   if (options.keys.any_secret()) return read_secrets(options.keys);
+  if (std::all_of(volumes.begin(), volumes.end(), opens_by_itself)) return keyslots::KeyRing();
   auto typed = ask_passphrase("Passphrase for " + engine::printable(options.image) + ": ");
   if (!typed) return std::move(typed).error();
   auto source = std::make_unique<keyslots::FixedSecrets>();
@@ -133,7 +143,7 @@ Result<void> print_recovery_passwords(const RecoveryOptions& options) {
     return Error(ErrorCode::kRefused, options.image + " holds no encrypted volume that can be used")
         .with_hint("latchkey info shows what is in it");
   }
-  const auto ring = secrets_for(options);
+  const auto ring = secrets_for(options, volumes);
   if (!ring) return ring.error();
   std::size_t printed = 0;
   std::optional<Error> first;

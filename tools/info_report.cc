@@ -189,6 +189,31 @@ std::vector<const Region*> openable_volumes(const Image& image) {
   return out;
 }
 
+// What a person most likely wants: the first of the largest.
+const Region& largest(const std::vector<const Region*>& regions) {
+  return **std::max_element(regions.begin(), regions.end(), [](const Region* a, const Region* b) {
+    return a->device->size_bytes() < b->device->size_bytes();
+  });
+}
+
+// What may be typed in place of --key, for the volume that is recommended.
+std::string what_it_asks_for(const Image& image) {
+  bool passphrase = false;
+  bool recovery_password = false;
+  const auto volumes = openable_volumes(image);
+  for (const keyslots::Protector& protector : largest(volumes).volume->header->protectors()) {
+    if (!protector.unusable.empty()) continue;
+    for (const keyslots::SecretKind kind : protector.takes) {
+      passphrase = passphrase || kind == keyslots::SecretKind::kPassphrase;
+      recovery_password = recovery_password || kind == keyslots::SecretKind::kRecoveryPassword;
+    }
+  }
+  if (!passphrase && !recovery_password) return "";
+  return fmt::format("      (without --key it asks for the {}{}{})\n",
+                     passphrase ? "passphrase" : "", passphrase && recovery_password ? " or " : "",
+                     recovery_password ? "recovery password" : "");
+}
+
 // What `mount` would choose from, were nothing encrypted.
 std::vector<const Region*> mountable_regions(const Image& image) {
   std::vector<const Region*> out;
@@ -205,13 +230,6 @@ std::vector<const Region*> mountable_regions(const Image& image) {
   });
   if (efi != out.begin()) out.erase(efi, out.end());
   return out;
-}
-
-// What a person most likely wants: the first of the largest.
-const Region& largest(const std::vector<const Region*>& regions) {
-  return **std::max_element(regions.begin(), regions.end(), [](const Region* a, const Region* b) {
-    return a->device->size_bytes() < b->device->size_bytes();
-  });
 }
 
 std::string mount_command(const Image& image, const Region& region, bool name_it) {
@@ -296,9 +314,7 @@ std::string info_text(const Image& image) {
   const std::string next = next_command(image);
   if (!next.empty()) {
     out += fmt::format("\nnext: {}\n", next);
-    if (next.ends_with("--key FILE")) {
-      out += "      (without --key it asks for the passphrase)\n";
-    }
+    if (next.ends_with("--key FILE")) out += what_it_asks_for(image);
   } else if (const std::string advice = what_it_may_be(image); !advice.empty()) {
     out += fmt::format("\nhint: {}\n", advice);
   }

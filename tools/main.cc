@@ -19,7 +19,8 @@ namespace latchkey::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Opens encrypted disk images (raw and VHD, LUKS1 and LUKS2) and presents them as plaintext,\n"
+    "Opens encrypted disk images (raw and VHD; LUKS and BitLocker) and presents them as "
+    "plaintext,\n"
     "by NBD or as files. Read-only unless --read-write is given.";
 
 constexpr const char* kFooter =
