@@ -74,17 +74,18 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
 
 namespace {
 
-// The answer to "passphrase of x?": out of the file that was named for it, or off the terminal.
-keyslots::AskPassphrase asker(const std::string& file, const std::string& option) {
-  return [file, option](const std::string& name) -> Result<engine::SecretBytes> {
+// What a KEK is opened with: out of the file that was named for it, or off the terminal.
+keyslots::AskPassphrase asker(const std::string& file, const std::string& option, bool pin) {
+  return [file, option, pin](const std::string& name) -> Result<engine::SecretBytes> {
     if (!file.empty()) {
       auto secret = keyslots::read_passphrase_file(file);
       if (!secret) return std::move(secret).error().within(option);
       return std::move(secret->bytes);
     }
-    auto typed = ask_passphrase("Passphrase for " + engine::printable(name) + ": ");
+    const std::string what = (pin ? "the PIN of token " : "the passphrase of ") + name;
+    auto typed = ask_passphrase("Key-encryption key, " + engine::printable(what) + ": ");
     if (typed) return std::move(typed->bytes);
-    return Error(typed.error().code(), "--kek: " + name + " needs a passphrase, and none was given")
+    return Error(typed.error().code(), what + " is needed, and was not given")
         .with_hint("give it with " + option + " FILE");
   };
 }
@@ -103,10 +104,11 @@ Result<void> read_key_into(keyslots::FixedSecrets& secrets, const std::string& p
 
 Result<std::unique_ptr<keyslots::Kek>> open_kek(const KeyOptions& options) {
   if (options.kek.empty()) return std::unique_ptr<keyslots::Kek>();
-  auto kek = keyslots::is_pkcs11_uri(options.kek)
-                 ? keyslots::open_pkcs11_kek(options.kek, asker(options.pin_file, "--pin-file"))
-                 : keyslots::read_kek_file(
-                       options.kek, asker(options.kek_passphrase_file, "--kek-passphrase-file"));
+  auto kek =
+      keyslots::is_pkcs11_uri(options.kek)
+          ? keyslots::open_pkcs11_kek(options.kek, asker(options.pin_file, "--pin-file", true))
+          : keyslots::read_kek_file(
+                options.kek, asker(options.kek_passphrase_file, "--kek-passphrase-file", false));
   if (!kek) return std::move(kek).error().within("--kek");
   return kek;
 }

@@ -38,7 +38,7 @@ class Kek {
                                                      engine::Bytes wrapped) = 0;
 };
 
-// Asks for the passphrase or PIN of what `name` says.
+// Asks for the passphrase of a file, or the PIN of a token, of that name.
 using AskPassphrase = std::function<engine::Result<engine::SecretBytes>(const std::string& name)>;
 
 // Keys in this process, through OpenSSL. Takes the key over; it holds an RSA private key.

@@ -172,7 +172,7 @@ Result<void> log_in(const Token& token, const Session& session, const AskPassphr
   if ((token.info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0) {
     failed = token.module->C_Login(session.handle, CKU_USER, nullptr, 0);
   } else {
-    auto pin = ask("the PIN of token " + token.name);
+    auto pin = ask(token.name);
     if (!pin) return std::move(pin).error();
     failed = token.module->C_Login(session.handle, CKU_USER,
                                    reinterpret_cast<unsigned char*>(pin->data()), pin->size());

@@ -98,7 +98,7 @@ for kek in kek.p8 kek.pfx; do
   expect 3 'the passphrase does not open' run serve "$image" --key $wrapped --kek $kek \
     --kek-passphrase-file kek2048.pem --run true
 done
-expect 3 'needs a passphrase' setsid -w "$LATCHKEY" serve "$image" --key $wrapped --kek kek.p8 --run true
+expect 3 'the passphrase of kek.p8 is needed' setsid -w "$LATCHKEY" serve "$image" --key $wrapped --kek kek.p8 --run true
 expect 2 'only the public part' run serve "$image" --key $wrapped --kek kek.crt --run true
 
 echo "== what is wrong is said, each in its own words"
@@ -160,7 +160,7 @@ expect 4 'cannot do RSA-OAEP-256' run serve "$image" --key RSA-OAEP-256.2048.jso
 expect 3 'does not take the PIN' run serve "$image" --key $wrapped --kek "$uri" --pin-file badpin --run true
 expect 2 'may not be in the URI' run serve "$image" --key $wrapped --kek "$uri?pin-value=4321" --run true
 expect 2 'no token matches' run serve "$image" --key $wrapped --kek 'pkcs11:token=none' --pin-file pin --run true
-expect 3 'needs a passphrase' setsid -w "$LATCHKEY" serve "$image" --key $wrapped --kek "$uri" --run true
+expect 3 'the PIN of token test token is needed' setsid -w "$LATCHKEY" serve "$image" --key $wrapped --kek "$uri" --run true
 
 echo "== key show tells all but the key"
 secret=$(tail -c 32 "$bek" | xxd -p -c 64)
