@@ -12,6 +12,7 @@
 namespace latchkey::test {
 namespace {
 
+constexpr std::size_t kLeastBytes = std::size_t{1} << 20;
 constexpr std::array<unsigned char, 16> kIdentifier = {
     0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a, 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01};
 constexpr std::array<unsigned char, 16> kEowIdentifier = {
@@ -100,7 +101,7 @@ void hide(FveVolume& volume, std::uint64_t offset, std::uint64_t bytes) {
 }  // namespace
 
 FveVolume make_bitlocker(const FveSpec& spec, const ByteVector& plain) {
-  if (plain.size() < 1024 * 1024 || plain.size() % spec.sector_bytes != 0) std::abort();
+  if (plain.size() < kLeastBytes || plain.size() % spec.sector_bytes != 0) std::abort();
   FveVolume volume;
   volume.sector_bytes = spec.sector_bytes;
   volume.plain = plain;

@@ -15,6 +15,7 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kLogBytes = 0x80c00;
 constexpr std::uint64_t kSlotBytes = 0x40400;
 constexpr std::uint64_t kFirstRegion = 0x2000;
+constexpr std::size_t kRecordBits = (std::size_t{512} - 36) * 8;
 
 void put_name(ByteVector& bytes, std::string_view name) {
   std::memcpy(bytes.data(), name.data(), name.size());
@@ -44,7 +45,7 @@ std::uint64_t FveRecorder::take(std::uint64_t length) {
 void FveRecorder::add_region(std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t chunks =
       (length + spec_.recording.chunk_bytes - 1) / spec_.recording.chunk_bytes;
-  if (chunks > (512 - 36) * 8) std::abort();  // more than a record holds
+  if (chunks > kRecordBits) std::abort();  // more than a record holds
   std::mt19937_64 random(spec_.seed + regions_.size());
   Region region{offset, length, take(kPage), std::vector<bool>(chunks)};
   for (std::uint64_t i = 0; i < chunks; ++i) {
@@ -132,7 +133,7 @@ void FveRecorder::write_bitmap(std::size_t index) {
     const bool bad = spec_.recording.second_copy_only && newer;
     const bool counts = newer != spec_.recording.second_copy_only;
     fve_put(record, 20, newer ? 8 : 7, 8);
-    for (std::size_t bit = 0; bit < (512 - 36) * 8; ++bit) {
+    for (std::size_t bit = 0; bit < kRecordBits; ++bit) {
       // Bits beyond the count are junk, and so is a record that does not count.
       const bool set = counts && bit < region.done.size() ? region.done[bit] : bit % 3 == 0;
       if (set) record[36 + bit / 8] |= static_cast<std::byte>(1U << (bit % 8));
