@@ -203,7 +203,7 @@ class BitlockerVolume final : public VolumeHeader {
   }
 
   Result<UnlockedVolume> build(const BitlockerMetadata& metadata, std::optional<UnsealedKey> fvek,
-                               std::string read_only_reason) const {
+                               const std::string& read_only_reason) const {
     auto pieces = plan_bitlocker_layout(metadata, eow(), shape_);
     if (!pieces) return std::move(pieces).error();
     UnlockedVolume volume;

@@ -63,6 +63,7 @@ class Planner {
       at = area.end();
     }
     add_physical(at, shape_.volume_bytes - at);
+    if (auto done = check_known(); !done) return std::move(done).error();
     return std::move(pieces_);
   }
 
@@ -91,15 +92,43 @@ class Planner {
     return metadata_.state == BitlockerState::kDecrypted ? 0 : metadata_.state_offset;
   }
 
+  bool recorded_as_plain(std::uint64_t offset) const {
+    const auto range =
+        std::partition_point(eow_->plain.begin(), eow_->plain.end(), [&](const VolumeRange& one) {
+          return one.offset <= offset && offset - one.offset >= one.length;
+        });
+    return range != eow_->plain.end() && range->offset <= offset;
+  }
+
+  // What the recording says, and what it says nothing about: behind its last region nothing was
+  // ever encrypted; a gap is what is on both sides of it, and where those differ nobody can tell.
+  Result<void> gather_recorded() {
+    for (const VolumeRange& range : eow_->plain) {
+      if (!whole_sectors(range.offset) || !whole_sectors(range.length)) {
+        return Error(ErrorCode::kDamaged, "a chunk that is not encrypted ends inside a sector");
+      }
+      plain_.push_back({range.offset, range.length, "a chunk that is not encrypted"});
+    }
+    std::uint64_t at = 0;
+    for (const VolumeRange& range : eow_->covered) {
+      if (range.offset > at) {
+        const bool plain = recorded_as_plain(range.offset);
+        const Area gap{at, range.offset - at, "a gap in the recording"};
+        if (at > 0 && recorded_as_plain(at - 1) != plain) {
+          unknown_.push_back(gap);
+        } else if (plain) {
+          plain_.push_back(gap);
+        }
+      }
+      at = std::max(at, range.offset + range.length);
+    }
+    return at > 0 ? add_plain_tail(at) : Result<void>();
+  }
+
   Result<void> gather_plain() {
     if (metadata_.version == 1) plain_.push_back({0, kVistaClearBytes, "the boot area"});
     if (eow_ != nullptr) {
-      for (const VolumeRange& range : eow_->plain) {
-        if (!whole_sectors(range.offset) || !whole_sectors(range.length)) {
-          return Error(ErrorCode::kDamaged, "a chunk that is not encrypted ends inside a sector");
-        }
-        plain_.push_back({range.offset, range.length, "a chunk that is not encrypted"});
-      }
+      if (auto done = gather_recorded(); !done) return done;
     }
     if (auto done = add_plain_tail(encrypted_to()); !done) return done;
     std::sort(plain_.begin(), plain_.end(), before);
@@ -216,6 +245,22 @@ class Planner {
     add(Kind::kCipher, offset, end - offset);
   }
 
+  Result<void> check_known() const {
+    for (const BitlockerPiece& piece : pieces_) {
+      if (piece.kind != Kind::kCipher && piece.kind != Kind::kPlain) continue;
+      const auto area =
+          std::partition_point(unknown_.begin(), unknown_.end(),
+                               [&](const Area& one) { return one.end() <= piece.offset; });
+      if (area == unknown_.end() || area->offset >= piece.offset + piece.length) continue;
+      return Error(
+          ErrorCode::kDamaged,
+          fmt::format("the conversion's recording does not say whether {} bytes at byte {} "
+                      "are encrypted",
+                      area->length, area->offset));
+    }
+    return {};
+  }
+
   void add(Kind kind, std::uint64_t offset, std::uint64_t length) {
     if (length == 0) return;
     const bool placed = kind == Kind::kCipher || kind == Kind::kPlain;
@@ -230,8 +275,9 @@ class Planner {
   const BitlockerMetadata& metadata_;
   const EowState* const eow_;
   const BitlockerShape& shape_;
-  std::vector<Area> plain_;  // sorted, disjoint
-  std::vector<Area> blank_;  // sorted, disjoint
+  std::vector<Area> plain_;    // sorted, disjoint
+  std::vector<Area> unknown_;  // sorted, disjoint: not to be read
+  std::vector<Area> blank_;    // sorted, disjoint
   std::vector<BitlockerPiece> pieces_;
 };
 

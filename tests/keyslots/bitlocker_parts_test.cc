@@ -443,6 +443,14 @@ TEST(BitlockerLayout, ARecordingSaysWhichChunksArePlain) {
   EXPECT_EQ(plan(laid_out(), &eow),
             "p10240+16 c16+2032 p2048+1024 c3072+1024 0+128 c4224+1920 0+128 c6272+1920 0+128 "
             "c8320+1920 0+16 p10256+2032 0+3 c12291+2045 0+1 c14337+2047");
+  // What no bitmap speaks about is as both its sides are, and plain at the end.
+  eow.hidden = {};
+  eow.covered = {{8192, kMiB / 4}, {kMiB / 2, 6 * kMiB + kMiB / 2}};
+  EXPECT_EQ(plan(laid_out(), &eow).substr(0, 41), "p10240+16 c16+2032 p2048+1024 c3072+1024 ");
+  EXPECT_THAT(plan(laid_out(), &eow), testing::EndsWith("p10256+2032 c12288+2048 p14336+2048"));
+  eow.covered = {{8192, 2 * kMiB}, {5 * kMiB, 3 * kMiB}};
+  EXPECT_THAT(plan(laid_out(), &eow), testing::HasSubstr("does not say"));
+  eow.covered = {};
   eow.hidden = {{2 * kMiB + 512, 512}};
   EXPECT_THAT(plan(laid_out(), &eow), testing::HasSubstr("overlaps"));
 }
