@@ -126,7 +126,7 @@ Result<FileBytes> read_ext_file(BoundedReader& reader, const std::string& path) 
 
   ext2_ino_t inode_number = 0;
   const errcode_t found =
-      ext2fs_namei(fs.get(), EXT2_ROOT_INO, EXT2_ROOT_INO, path.c_str(), &inode_number);
+      ext2fs_namei_follow(fs.get(), EXT2_ROOT_INO, EXT2_ROOT_INO, path.c_str(), &inode_number);
   if (found == EXT2_ET_FILE_NOT_FOUND || found == EXT2_ET_NO_DIRECTORY) return FileBytes();
   if (found != 0) return failed("its folder cannot be read", found);
   ext2_inode inode{};

@@ -1,9 +1,8 @@
 #include "engine/filesystems/read_file.h"
 
-#include <new>
-
 #include <fmt/format.h>
 
+#include "engine/filesystems/child_reader.h"
 #include "engine/filesystems/file_readers.h"
 
 namespace latchkey::engine {
@@ -25,12 +24,14 @@ Result<FileBytes> read_file(BlockDevice& device, std::string_view type, const st
   if (!can_read_files_of(type)) {
     return Error(ErrorCode::kNotSupported, fmt::format("files of {} cannot be read", type));
   }
-  BoundedReader reader(device);
-  auto bytes = type == "xfs" ? read_xfs_file(reader, path) : read_ext_file(reader, path);
-  if (!bytes && reader.exhausted()) {
-    return Error(ErrorCode::kDamaged, "its metadata lead nowhere: too much had to be read")
-        .within(path);
-  }
+  auto bytes = read_in_child([&]() -> Result<FileBytes> {
+    BoundedReader reader(device);
+    auto read = type == "xfs" ? read_xfs_file(reader, path) : read_ext_file(reader, path);
+    if (!read && reader.exhausted()) {
+      return Error(ErrorCode::kDamaged, "its metadata lead nowhere: too much had to be read");
+    }
+    return read;
+  });
   if (!bytes) return std::move(bytes).error().within(path);
   return bytes;
 }

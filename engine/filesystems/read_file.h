@@ -3,8 +3,9 @@
 //
 // Read-only and without mounting: libext2fs and libfsxfs read through the BlockDevice. A journal
 // that waits is not replayed, so a file that changed just before a crash may be an older one.
-// Libraries get a bounded amount of reading, so that a file system made in bad faith cannot keep
-// them busy for ever. Any thread; no exceptions.
+// A file system made in bad faith can neither keep the libraries busy for ever, for what they read
+// is bounded, nor break this process: they run in a child (child_reader.h). No exceptions; to be
+// called while there is one thread.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ bool can_read_files_of(std::string_view type) noexcept;
 
 // `path` from the root of the file system, without a leading '/': "luks/osluksheader". Nothing
 // where there is no such file. Errors: kDamaged (the file system cannot be read, or not so far),
-// kNotSupported (not a regular file, a file of more than kMaxReadFileBytes, another file system).
+// kNotSupported (not a regular file, a file of more than kMaxReadFileBytes, another file system),
+// kSystem (no child process).
 Result<std::optional<std::vector<std::byte>>> read_file(BlockDevice& device, std::string_view type,
                                                         const std::string& path);
 
