@@ -108,9 +108,14 @@ Result<void> unlock(Image& image, const OpenOptions& options) {
     unlock_image(image, *ring, *unlock, options.partition);
     return {};
   }
-  // What opens with no key (a suspended BitLocker volume) needs no question either.
+  // What opens with no key (a suspended BitLocker volume) needs no question, and what no key that
+  // could be typed opens (a TPM's) has its own answer.
   if (unlock_image(image, *ring, *unlock, options.partition) > 0 || options.locked) return {};
-  return unlock_with_prompt(image, *unlock, options);
+  const auto left = still_locked(image, options);
+  const bool ask = std::any_of(left.begin(), left.end(), [](const Region* region) {
+    return region->volume->error->code() == ErrorCode::kKeyNeeded;
+  });
+  return ask ? unlock_with_prompt(image, *unlock, options) : Result<void>();
 }
 
 // Nothing that was asked for opened: what was tried on each volume, or, where something else than
