@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -98,6 +100,51 @@ TEST_P(ReadFile, CutShort) {
   MemoryDevice device(std::move(bytes));
   const auto file = read_file(device, GetParam(), "luks/osluksheader");
   EXPECT_TRUE(!file.ok() || !file->has_value());
+}
+
+// The bytes of another device, a few of them changed.
+class Patched final : public BlockDevice {
+ public:
+  Patched(DevicePtr below, std::vector<std::pair<std::uint64_t, std::byte>> changes)
+      : BlockDevice({below->size_bytes(), 512, false}),
+        below_(std::move(below)),
+        changes_(std::move(changes)) {}
+
+ private:
+  IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override {
+    const IoStatus status = below_->read(offset, into);
+    for (const auto& [at, value] : changes_) {
+      if (at >= offset && at - offset < into.size()) into[at - offset] = value;
+    }
+    return status;
+  }
+  const DevicePtr below_;
+  const std::vector<std::pair<std::uint64_t, std::byte>> changes_;
+};
+
+// Whatever is broken, there is an answer, and it does not take this process with it.
+TEST_P(ReadFile, BrokenAnywhere) {
+  std::mt19937_64 random(test::test_seed());
+  ByteVector head(256 * 1024);
+  ASSERT_TRUE(device_->read(0, head).ok());
+  std::vector<std::uint64_t> used;  // where there are metadata
+  for (std::size_t at = 0; at < head.size(); ++at) {
+    if (head[at] != std::byte{0}) used.push_back(at);
+  }
+  for (int round = 0; round < 60; ++round) {
+    std::vector<std::pair<std::uint64_t, std::byte>> changes;
+    for (std::uint64_t i = 0; i <= random() % 4; ++i) {
+      changes.emplace_back(used[random() % used.size()], static_cast<std::byte>(random() & 0xff));
+    }
+    Patched broken(device_, changes);
+    const auto file = read_file(broken, GetParam(), "luks/osluksheader");
+    if (!file.ok()) {
+      EXPECT_FALSE(file.error().message().empty());
+      EXPECT_NE(file.error().code(), ErrorCode::kSystem) << file.error().message();
+    } else if (file->has_value()) {
+      EXPECT_LE((*file)->size(), kMaxReadFileBytes);
+    }
+  }
 }
 
 TEST_P(ReadFile, AnotherKindIsAnError) {
