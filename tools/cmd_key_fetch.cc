@@ -11,7 +11,7 @@
 #include "keyslots/keys/base64.h"
 #include "keyslots/keys/bek_file.h"
 #include "keyslots/keys/found_key.h"
-#include "keyslots/keys/unknown_key.h"
+#include "keyslots/keys/vault_content.h"
 #include "tools/commands.h"
 #include "tools/exit_status.h"
 #include "tools/key_options.h"

@@ -11,7 +11,6 @@
 #include "keyslots/keys/base64.h"
 #include "keyslots/keys/found_key.h"
 #include "keyslots/keys/secret_text.h"
-#include "keyslots/keys/vault_url.h"
 
 namespace latchkey::keyslots {
 
@@ -99,34 +98,6 @@ Result<void> add_content(Bytes content, const std::string& label, Readings& read
   }
   add_passphrases(bases, readings);
   return {};
-}
-
-// The call that makes the vault unwrap the secret, ready to be pasted into a shell.
-std::string unwrap_call(const VaultSecret& secret, Bytes value) {
-  std::string text;
-  for (const char c : as_text(value)) {
-    if (c == '+') text += '-';
-    if (c == '/') text += '_';
-    if (std::string_view("+/= \t\r\n").find(c) == std::string_view::npos) text += c;
-  }
-  const auto url = parse_vault_url(secret.kek_url);
-  const auto algorithm = wrap_algorithm(secret.algorithm);
-  return fmt::format(
-      "az rest --method post --url '{}/unwrapkey?api-version={}' --resource {} --headers "
-      "Content-Type=application/json --body '{{\"alg\":\"{}\",\"value\":\"{}\"}}' > unwrapped.json",
-      url ? url->text() : "KEK-URL", kVaultApiVersion,
-      url ? token_resource(*url) : "https://vault.azure.net",
-      algorithm ? secret.algorithm : name_of(WrapAlgorithm::kRsaOaep), text);
-}
-
-Error wrapped_without_kek(const VaultSecret& secret, const std::string& from) {
-  const std::string kek = secret.kek_url.empty() ? "that it does not name" : secret.kek_url;
-  return Error(ErrorCode::kKeyNeeded,
-               fmt::format("{} is wrapped with the key-encryption key {}", from, kek))
-      .with_hint(
-          "give that key's private half with --kek FILE (or --kek pkcs11:...), or let the vault "
-          "unwrap it and add --kek-unwrapped unwrapped.json: " +
-          unwrap_call(secret, secret.value.span()));
 }
 
 std::string title_of(const FoundKey& key) {
@@ -354,44 +325,26 @@ Result<ReadKey> read_folder(const std::string& path, const Unwrapping& unwrappin
       if (!first) first = std::move(read).error();
       continue;
     }
+    const bool claims_bek = upper_case(file).ends_with(".BEK");
+    const bool any_bek =
+        std::any_of(read->secrets.begin(), read->secrets.end(),
+                    [](const Secret& secret) { return secret.kind == SecretKind::kExternalKey; });
+    if (claims_bek && !any_bek) {
+      all.left_out.push_back(fmt::format("'{}' is no BEK file", file));
+      continue;
+    }
     for (Secret& secret : read->secrets) all.secrets.push_back(std::move(secret));
     for (std::string& why : read->left_out) all.left_out.push_back(std::move(why));
   }
   if (all.secrets.empty() && first) return std::move(*first);
+  if (all.secrets.empty() && !all.left_out.empty()) {
+    return Error(ErrorCode::kUsage, path + ": " + all.left_out.front())
+        .with_hint("a BEK file has 156 to 224 bytes");
+  }
   return all;
 }
 
 }  // namespace
-
-Result<SecretContent> content_of(const VaultSecret& secret, const std::string& from,
-                                 const Unwrapping& unwrapping) {
-  if (!secret.missing.empty()) {
-    return Error(ErrorCode::kUsage, from + ": " + secret.missing).with_hint(secret.hint);
-  }
-  if (secret.raw) return SecretContent{SecretBytes::copy_of(secret.value.span()), ""};
-  auto decoded = decode_base64_secret(secret.value.span());
-  const bool answer = secret.form == VaultSecret::Form::kUnwrapAnswer;
-  const bool says_wrapped = equal_ignoring_case(secret.content_type, "Wrapped BEK");
-  if (!decoded) {
-    if (answer || says_wrapped || !secret.kek_url.empty() || !secret.protector_id.empty()) {
-      return Error(ErrorCode::kDamaged,
-                   fmt::format("{} is damaged: in its value, {}", from, decoded.error().message()));
-    }
-    return SecretContent{SecretBytes::copy_of(secret.value.span()), ""};
-  }
-  if (answer || !is_wrapped(secret, decoded->span())) {
-    return SecretContent{std::move(*decoded), answer ? "" : ", decoded from base64"};
-  }
-  if (unwrapping.kek == nullptr) return wrapped_without_kek(secret, from);
-  auto plain = unwrap_secret(*unwrapping.kek, decoded->span(), secret.algorithm);
-  if (!plain) {
-    std::string where = from;
-    if (!secret.kek_url.empty()) where += fmt::format(" (wrapped with {})", secret.kek_url);
-    return std::move(plain).error().within(where);
-  }
-  return SecretContent{std::move(plain->bytes),
-                       fmt::format(", unwrapped by {}", name_of(plain->by))};
-}
 
 std::vector<Secret> passphrase_readings(Secret passphrase) {
   std::vector<Secret> readings;

@@ -19,20 +19,13 @@
 #include <vector>
 
 #include "engine/result.h"
-#include "keyslots/keys/key_wrap.h"
-#include "keyslots/keys/vault_secret.h"
+#include "keyslots/keys/vault_content.h"
 #include "keyslots/secret.h"
 
 namespace latchkey::keyslots {
 
 inline constexpr std::size_t kMaxReadings = 8;  // of one key
 inline constexpr std::size_t kMaxFolderEntries = 256;
-
-struct Unwrapping {
-  Kek* kek = nullptr;
-  // What is wrapped was unwrapped elsewhere and is given as a key of its own.
-  bool done_elsewhere = false;
-};
 
 struct ReadKey {
   std::vector<Secret> secrets;
@@ -56,14 +49,5 @@ struct KeyDescription {
   std::vector<std::pair<std::string, std::string>> facts;
 };
 engine::Result<std::vector<KeyDescription>> describe_key(const std::string& path);
-
-// What a vault's secret holds once it is neither wrapped nor in base64: a BEK's bytes, or the text
-// of a Linux passphrase. Errors as above.
-struct SecretContent {
-  engine::SecretBytes bytes;
-  std::string how;  // ", unwrapped by RSA-OAEP", ", decoded from base64", ""
-};
-engine::Result<SecretContent> content_of(const VaultSecret& secret, const std::string& from,
-                                         const Unwrapping& unwrapping);
 
 }  // namespace latchkey::keyslots

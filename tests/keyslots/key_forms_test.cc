@@ -114,6 +114,7 @@ TEST_F(BekTest, FolderGivesAllOfThem) {
   EXPECT_EQ(std::count(kinds.begin(), kinds.end(), SecretKind::kExternalKey), 2);
   EXPECT_THAT(readings(keys), testing::Contains("passphrase:secret text"));
   EXPECT_THAT(readings(keys), testing::Not(testing::Contains("passphrase:not a key")));
+  EXPECT_THAT(keys.left_out, ElementsAre(HasSubstr("damaged.BEK' is no BEK file")));
   test::TempDir empty;
   EXPECT_THAT(refusal(empty.path().string()).message(), HasSubstr("no .BEK file"));
 }
