@@ -48,6 +48,7 @@ class BitlockerVolume final : public VolumeHeader {
         unusable = eow.error().message();
       }
     }
+    if (!eow_ && unusable.empty()) unusable = why_conversion_unreadable(*source_.data, first());
     auto pieces = plan_bitlocker_layout(first(), eow(), shape_);
     if (pieces) {
       needs_key_ = has_ciphertext(*pieces);

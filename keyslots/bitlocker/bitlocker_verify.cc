@@ -1,13 +1,16 @@
 #include "keyslots/bitlocker/bitlocker_verify.h"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <string_view>
+
+#include <fmt/format.h>
 
 #include "engine/read_bytes.h"
 #include "engine/sector_cipher.h"
 #include "keyslots/bitlocker/bitlocker_cipher.h"
 #include "keyslots/bitlocker/bitlocker_unlock.h"
+#include "keyslots/bitlocker/conversion_log.h"
 #include "keyslots/digest.h"
 
 namespace latchkey::keyslots {
@@ -115,6 +118,29 @@ Result<SecretBytes> verify_bitlocker_fvek(BlockDevice& volume,
   if (!sector) return std::move(sector).error();
   if (!engine::starts_with(*sector, 0, "FILE")) return not_this_key();
   return std::move(*key);
+}
+
+std::string why_conversion_unreadable(BlockDevice& volume, const BitlockerMetadata& metadata) {
+  constexpr std::string_view kLogSignature = "OLRDHEVF";
+  constexpr std::uint32_t kHeaderAndCopyBytes = 1024;
+  if (metadata.state != BitlockerState::kSwitchingDirty ||
+      metadata.state_bytes <= kHeaderAndCopyBytes ||
+      !volume.in_range(metadata.state_offset, metadata.state_bytes)) {
+    return {};
+  }
+  std::array<std::byte, kLogSignature.size()> begin{};
+  if (!volume.read(metadata.state_offset, begin).ok()) return "its conversion log cannot be read";
+  if (!engine::starts_with(begin, 0, kLogSignature)) return {};
+  const auto chunk =
+      read_conversion_log(volume, {.offset = metadata.state_offset,
+                                   .size_bytes = metadata.state_bytes,
+                                   .slot_bytes = (metadata.state_bytes - kHeaderAndCopyBytes) / 2});
+  if (!chunk) return "its conversion log: " + chunk.error().message();
+  if (!*chunk) return {};
+  return fmt::format(
+      "its conversion was cut off while the {} bytes at byte {} were half done; Windows finishes "
+      "them when it unlocks the volume",
+      (*chunk)->range.length, (*chunk)->range.offset);
 }
 
 Result<std::vector<std::byte>> vista_boot_sector(BlockDevice& volume,

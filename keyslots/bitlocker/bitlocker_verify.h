@@ -1,8 +1,10 @@
 // Is this what it should be? The sealed hash of the metadata, a raw FVEK (which nothing
-// authenticates but what it decrypts), and Vista's boot sector as it was. Any thread.
+// authenticates but what it decrypts), the log of a conversion that was cut off, and Vista's boot
+// sector as it was. Any thread.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/block_device.h"
@@ -28,6 +30,12 @@ engine::Result<engine::SecretBytes> verify_bitlocker_fvek(engine::BlockDevice& v
                                                           std::uint32_t sector_bytes,
                                                           BitlockerMethod method,
                                                           engine::Bytes raw_key);
+
+// Why a conversion of the old kind (a watermark, no bitmaps) cannot be read: its log names a chunk
+// that was half converted, or is damaged. Empty where it says nothing of the kind, or there is
+// none.
+std::string why_conversion_unreadable(engine::BlockDevice& volume,
+                                      const BitlockerMetadata& metadata);
 
 // The first sector of a version 1 volume with what BitLocker put there replaced: NTFS's OEM name
 // and the place of its MFT mirror.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/crc32.h"
+#include "engine/memory_device.h"
 #include "keyslots/bitlocker/bitlocker_boot_sector.h"
 #include "keyslots/bitlocker/bitlocker_cipher.h"
 #include "keyslots/bitlocker/bitlocker_datum.h"
@@ -487,6 +488,42 @@ TEST(BitlockerLayout, AreasThatLieAreRefused) {
 TEST(BitlockerLayout, TruncatedImages) {
   EXPECT_EQ(plan(laid_out(1), nullptr, 3 * kMiB + 512), "m+1 p1+15 c16+4080 0+32 c4128+2016 0+1");
   EXPECT_THAT(plan(laid_out(), nullptr, 3 * kMiB), testing::HasSubstr("there are only"));
+}
+
+// The log of a conversion of the old kind: two slots of 1 KiB and 512 bytes each.
+TEST(BitlockerVerify, AChunkHalfConvertedIsNotReadOver) {
+  constexpr std::uint32_t kSlot = 1024 + 512;
+  constexpr std::uint32_t kLog = 1024 + 2 * kSlot;
+  BitlockerMetadata metadata = laid_out();
+  metadata.state = BitlockerState::kSwitchingDirty;
+  metadata.state_offset = 4096;
+  metadata.state_bytes = kLog;
+  ByteVector image(65536);
+  const auto why = [&] {
+    engine::MemoryDevice volume(image);
+    return keyslots::why_conversion_unreadable(volume, metadata);
+  };
+  EXPECT_EQ(why(), "");
+  put_text(image, 4096, "OLRDHEVF");
+  put_text(image, 4096 + kLog - 512, "OLRDHEVF");
+  EXPECT_EQ(why(), "");
+  ByteVector record(32);
+  const MutableBytes bytes(record);
+  store_le(bytes, 0, std::uint16_t{32});
+  store_le(bytes, 2, std::uint16_t{1});
+  store_le(bytes, 4, std::uint64_t{7});
+  store_le(bytes, 12, std::uint64_t{32768});
+  store_le(bytes, 20, std::uint32_t{160});
+  store_le(bytes, 24, engine::crc32(ByteVector(160)));
+  store_le(bytes, 28, engine::crc32(engine::Bytes(record).first(28)));
+  std::copy(record.begin(), record.end(), image.begin() + 4096 + 512);
+  std::copy(record.begin(), record.end(), image.begin() + 4096 + kSlot);
+  EXPECT_THAT(why(), testing::HasSubstr("5120 bytes at byte 32768 were half done"));
+  image[4096 + 512] ^= std::byte{1};
+  image[4096 + kSlot] ^= std::byte{1};
+  EXPECT_THAT(why(), testing::HasSubstr("conversion log"));
+  metadata.state = BitlockerState::kSwitching;
+  EXPECT_EQ(why(), "");
 }
 
 TEST(BitlockerVerify, BootSectors) {
