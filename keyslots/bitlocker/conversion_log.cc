@@ -147,8 +147,9 @@ Result<bool> has_header(engine::BlockDevice& volume, const ConversionLogPlace& p
 
 Result<std::optional<LoggedChunk>> read_conversion_log(engine::BlockDevice& volume,
                                                        const ConversionLogPlace& place) {
-  if (place.slot_bytes <= 2 * kBlockBytes ||
-      place.size_bytes != 2 * kBlockBytes + std::uint64_t{kSlots} * place.slot_bytes) {
+  constexpr std::uint64_t kTwoBlocks = std::uint64_t{2} * kBlockBytes;
+  if (place.slot_bytes <= kTwoBlocks ||
+      place.size_bytes != kTwoBlocks + std::uint64_t{kSlots} * place.slot_bytes) {
     return Error(ErrorCode::kNotSupported,
                  fmt::format("{} bytes in slots of {} are not the layout that is known",
                              place.size_bytes, place.slot_bytes));

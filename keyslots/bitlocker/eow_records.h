@@ -26,10 +26,14 @@ struct VolumeRange {
   bool operator==(const VolumeRange&) const = default;
 };
 
-// Each with its NUL.
-inline constexpr std::string_view kEowInformationSignature{"FVE-EOW", 8};
-inline constexpr std::string_view kEowBitmapSignature{"FVE-EOWBM", 10};
-inline constexpr std::string_view kEowRecordSignature{"FVE-EOWBR", 10};
+// A literal with the NUL at its end.
+template <std::size_t kSize>
+constexpr std::string_view with_nul(const char (&text)[kSize]) noexcept {
+  return {text, kSize};
+}
+inline constexpr std::string_view kEowInformationSignature = with_nul("FVE-EOW");
+inline constexpr std::string_view kEowBitmapSignature = with_nul("FVE-EOWBM");
+inline constexpr std::string_view kEowRecordSignature = with_nul("FVE-EOWBR");
 
 inline constexpr std::size_t kEowInformationHeaderBytes = 56;
 inline constexpr std::size_t kEowBitmapHeaderBytes = 60;
