@@ -15,7 +15,6 @@ namespace latchkey::keyslots {
 using engine::Error;
 using engine::ErrorCode;
 using engine::Result;
-using engine::SecretBytes;
 
 namespace {
 
