@@ -10,7 +10,9 @@
 #include <memory>
 #include <vector>
 
+#include "engine/map_device.h"
 #include "engine/memory_device.h"
+#include "engine/piece_map.h"
 #include "frontends/nbd/handshake.h"
 #include "frontends/nbd/transmission.h"
 
@@ -95,9 +97,17 @@ class FuzzStream final : public nbd::ByteStream {
   static inline std::vector<std::byte> sink_ = std::vector<std::byte>(2 << 20);
 };
 
+// A part of it takes only zeros: a streamed write of it is taken into memory whole.
 ExportList make_exports(bool writable) {
-  const auto device = std::make_shared<engine::MemoryDevice>(
+  constexpr std::uint64_t kBlankAt = 1 << 20;
+  constexpr std::uint64_t kBlankBytes = 4096;
+  const auto memory = std::make_shared<engine::MemoryDevice>(
       std::vector<std::byte>(kDeviceBytes, std::byte{0x5a}), writable);
+  auto map = std::make_unique<engine::PieceMap>();
+  map->data(0, 0, kBlankAt).blank(kBlankBytes);
+  map->data(0, map->size_bytes(), kDeviceBytes - map->size_bytes());
+  const auto device = std::make_shared<engine::MapDevice>(std::vector<engine::DevicePtr>{memory},
+                                                          std::move(map), memory->geometry());
   return {{{"disk", "a disk", device}, {"p1", "", device}}, 0};
 }
 
