@@ -142,8 +142,11 @@ void warn_of_locked(const Image& image, const OpenOptions& options) {
     if (region->volume->open()) continue;
     // With --partition the others were not even tried.
     if (!wanted(*region, options) && !options.shows_disk) continue;
-    warn(region->volume->error->message() +
-         (options.shows_disk ? "; it appears as ciphertext" : "; it stays locked"));
+    // Which key it would take is of no interest to somebody who gave none.
+    const Error& error = *region->volume->error;
+    const std::string why =
+        error.code() == ErrorCode::kKeyNeeded ? region->name() + " is locked" : error.message();
+    warn(why + (options.shows_disk ? "; it appears as ciphertext" : "; it stays locked"));
   }
 }
 
