@@ -1,5 +1,7 @@
 // BitLocker volumes with one thing wrong: each is refused with its own message, or what is wrong is
 // got around and said. Nothing here may crash, hang or give other bytes than were put in.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -83,8 +85,8 @@ TEST(BitlockerHostileTest, DatumSizes) {
 TEST(BitlockerHostileTest, DatumsNestedHundredDeep) {
   ByteVector datum = FveDataset::datum(0, 2, ByteVector(4));
   for (int depth = 0; depth < 100; ++depth) {
-    ByteVector contents(4);
-    contents.insert(contents.end(), datum.begin(), datum.end());
+    ByteVector contents(4 + datum.size());
+    std::copy(datum.begin(), datum.end(), contents.begin() + 4);
     datum = FveDataset::datum(0, 4, contents);
   }
   EXPECT_THAT(why_not(open_fve(with_datums(datum))), HasSubstr("nested more than"));
@@ -233,7 +235,9 @@ TEST(BitlockerHostileTest, AnotherMethodThanTheKeys) {
     FveVolume volume = good();
     patch_fve(volume, kDataset + 36, static_cast<std::uint16_t>(method), 2);
     const OpenedVolume opened = open_fve(volume);
-    if (opened.plain) EXPECT_TRUE(same_bytes(all_bytes(*opened.plain), volume.plain));
+    if (opened.plain) {
+      EXPECT_TRUE(same_bytes(all_bytes(*opened.plain), volume.plain));
+    }
   }
 }
 
