@@ -1,4 +1,6 @@
 // The parsers of BitLocker's parts, each with bytes of its own.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -121,12 +123,12 @@ TEST(BitlockerBootSector, SectorSizes) {
 }
 
 ByteVector datum(std::uint16_t role, std::uint16_t type, const ByteVector& payload) {
-  ByteVector bytes(8);
+  ByteVector bytes(8 + payload.size());
   store_le(MutableBytes(bytes), 0, static_cast<std::uint16_t>(8 + payload.size()));
   store_le(MutableBytes(bytes), 2, role);
   store_le(MutableBytes(bytes), 4, type);
   store_le(MutableBytes(bytes), 6, std::uint16_t{1});
-  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  std::copy(payload.begin(), payload.end(), bytes.begin() + 8);
   return bytes;
 }
 
