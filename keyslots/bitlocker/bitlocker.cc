@@ -60,6 +60,11 @@ class BitlockerVolume final : public VolumeHeader {
         bitlocker_key_bytes(first().method) == 0 && unusable.empty()) {
       unusable = describe_bitlocker_method(first().method) + " of encryption is not known";
     }
+    if (unusable.empty() && !needs_key_ && any_copy_is_encrypted()) {
+      unusable =
+          "the copies of its metadata disagree on whether it is encrypted: without a key nobody "
+          "can tell which is right";
+    }
     warn_of_missing_end(notices);
     list_protectors();
     facts_ = bitlocker_facts(found_, shape_, eow(), suspended());
@@ -121,6 +126,15 @@ class BitlockerVolume final : public VolumeHeader {
  private:
   const BitlockerMetadata& first() const { return found_.copies.front(); }
   const EowState* eow() const { return eow_ ? &*eow_ : nullptr; }
+
+  // Does a copy as good as the first one say other than that all is decrypted?
+  bool any_copy_is_encrypted() const {
+    return std::any_of(
+        found_.copies.begin(), found_.copies.end(), [this](const BitlockerMetadata& copy) {
+          return copy.crc_holds == first().crc_holds && copy.state != first().state &&
+                 copy.state != BitlockerState::kDecrypted;
+        });
+  }
 
   bool suspended() const {
     return std::any_of(protectors_.begin(), protectors_.end(), [](const Protector& protector) {

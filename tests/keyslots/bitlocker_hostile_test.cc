@@ -331,6 +331,21 @@ TEST(BitlockerHostileTest, ForgedCopy) {
   EXPECT_TRUE(same_bytes(all_bytes(*opened.plain), volume.plain));
 }
 
+// The same, but the first copy says that nothing is encrypted (any more): no key would be asked
+// for, and ciphertext given for data.
+TEST(BitlockerHostileTest, ForgedCopyThatNeedsNoKey) {
+  FveVolume volume = good();
+  FveVolume forged = good();
+  patch_fve(forged, 12, 1, 2);
+  const std::uint64_t at = volume.metadata[0];
+  const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
+  std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
+              volume.image.begin() + static_cast<std::ptrdiff_t>(at));
+  const OpenedVolume opened = open_fve(volume);
+  EXPECT_FALSE(opened.plain);
+  EXPECT_THAT(why_not(opened), HasSubstr("disagree"));
+}
+
 TEST(BitlockerHostileTest, AllSumsWrong) {
   FveVolume volume = good();
   for (const std::uint64_t copy : volume.metadata) {
