@@ -33,7 +33,6 @@ printf 'devices { use_devicesfile=0 }\nbackup { backup=0 archive=0 }\nglobal { l
 pv=$work/pv
 truncate -s $root_bytes "$pv"
 loop=$(losetup -f --show "$pv")
-trap 'losetup -d "$loop" 2>/dev/null; clean_up' EXIT
 lv() {
   local command=$1
   shift
@@ -84,6 +83,7 @@ for one in rootlv:48 usrlv:24 varlv:8 homelv:8 tmplv:8; do
 done
 plain_pv=$(digest "$pv")
 losetup -d "$loop"
+loop=
 
 echo "== encrypted in place by cryptsetup, header detached, payload at 0"
 head -c 127 /dev/urandom | base64 -w 0 >"$work/LinuxPassPhraseFileName"

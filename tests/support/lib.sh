@@ -22,9 +22,11 @@ clean_up() {
   for pid in $(servers); do
     await gone "$pid" || kill -9 "$pid"
   done
+  [ -z "$loop" ] || losetup -d "$loop"
   rm -rf "$work"
   exit "$status"
 }
+loop= # a loop device that the test has attached and not yet detached
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
