@@ -250,6 +250,24 @@ engine::DevicePtr unlocked_disk(const Image& image) {
 
 }  // namespace
 
+std::string what_can_be_typed(const std::vector<const Region*>& encrypted) {
+  bool passphrase = false;
+  bool recovery_password = false;
+  for (const Region* region : encrypted) {
+    if (!region->volume->header) continue;
+    for (const keyslots::Protector& protector : region->volume->header->protectors()) {
+      if (!protector.unusable.empty()) continue;
+      for (const keyslots::SecretKind kind : protector.takes) {
+        passphrase = passphrase || kind == keyslots::SecretKind::kPassphrase;
+        recovery_password = recovery_password || kind == keyslots::SecretKind::kRecoveryPassword;
+      }
+    }
+  }
+  std::string text = passphrase ? "passphrase" : "";
+  if (recovery_password) text += passphrase ? " or recovery password" : "recovery password";
+  return text;
+}
+
 frontends::ExportList make_exports(const Image& image, std::optional<unsigned> preferred) {
   frontends::ExportList list;
   const bool whole = image.partitions.empty();

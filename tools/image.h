@@ -110,6 +110,10 @@ std::size_t unlock_image(Image& image, const keyslots::KeyRing& ring,
                          const keyslots::UnlockOptions& options,
                          std::optional<unsigned> only_partition);
 
+// What a person can type to open one of these volumes: "passphrase", "recovery password",
+// "passphrase or recovery password"; empty where nothing that is typed would.
+std::string what_can_be_typed(const std::vector<const Region*>& encrypted);
+
 // `disk`, then p1, p2, ... in order, then the logical volumes as VG/LV. The default is `preferred`,
 // else the one unlocked volume where there is exactly one, else `disk`.
 frontends::ExportList make_exports(const Image& image, std::optional<unsigned> preferred);

@@ -196,22 +196,10 @@ const Region& largest(const std::vector<const Region*>& regions) {
   });
 }
 
-// What may be typed in place of --key, for the volume that is recommended.
+// In place of --key, for the volume that is recommended.
 std::string what_it_asks_for(const Image& image) {
-  bool passphrase = false;
-  bool recovery_password = false;
-  const auto volumes = openable_volumes(image);
-  for (const keyslots::Protector& protector : largest(volumes).volume->header->protectors()) {
-    if (!protector.unusable.empty()) continue;
-    for (const keyslots::SecretKind kind : protector.takes) {
-      passphrase = passphrase || kind == keyslots::SecretKind::kPassphrase;
-      recovery_password = recovery_password || kind == keyslots::SecretKind::kRecoveryPassword;
-    }
-  }
-  if (!passphrase && !recovery_password) return "";
-  return fmt::format("      (without --key it asks for the {}{}{})\n",
-                     passphrase ? "passphrase" : "", passphrase && recovery_password ? " or " : "",
-                     recovery_password ? "recovery password" : "");
+  const std::string typed = what_can_be_typed({&largest(openable_volumes(image))});
+  return typed.empty() ? "" : fmt::format("      (without --key it asks for the {})\n", typed);
 }
 
 // What `mount` would choose from, were nothing encrypted.

@@ -1,6 +1,7 @@
 #include "tools/open_image.h"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include <fmt/format.h>
@@ -59,9 +60,12 @@ bool openable(const Region* region) {
   return volume.header && volume.header->facts().unusable.empty();
 }
 
-// "Passphrase for disk.vhd, p2 or p3: "
+// "Passphrase or recovery password for disk.vhd, p2 or p3: "
 std::string prompt_for(const Image& image, const OpenOptions& options) {
-  std::string prompt = "Passphrase for " + engine::printable(image.path);
+  std::string prompt = what_can_be_typed(still_locked(image, options));
+  if (prompt.empty()) prompt = "passphrase";
+  prompt[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(prompt[0])));
+  prompt += " for " + engine::printable(image.path);
   const char* separator = ", ";
   for (const Region* region : still_locked(image, options)) {
     if (!openable(region) || region->number == 0) continue;
