@@ -1,5 +1,6 @@
 #include "keyslots/keys/secret_json.h"
 
+#include "keyslots/json_depth.h"
 #include "keyslots/keys/secret_text.h"
 
 namespace latchkey::keyslots {
@@ -10,31 +11,11 @@ namespace {
 
 constexpr unsigned kMaxDepth = 16;
 
-// Brackets outside of strings, without judging the rest.
-bool too_deep(std::string_view text) noexcept {
-  unsigned depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 std::optional<SecretJson> parse_secret_json(engine::Bytes text) {
   const std::string_view view = as_text(text);
-  if (too_deep(view)) return std::nullopt;
+  if (json_nests_deeper_than(view, kMaxDepth)) return std::nullopt;
   auto json = SecretJson::parse(view.begin(), view.end(), nullptr, false);
   if (json.is_discarded()) return std::nullopt;
   return json;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/bytes.h"
+#include "keyslots/json_depth.h"
 #include "keyslots/keys/base64.h"
 #include "keyslots/luks/luks2_metadata.h"
 
@@ -18,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kMaxText = std::size_t{4} << 20;  // the largest header copy
-constexpr int kMaxNesting = 24;                         // the format needs 6
+constexpr unsigned kMaxNesting = 24;                    // the format needs 6
 constexpr std::size_t kMaxString = 4096;  // of what is read here; tokens hold longer ones
 constexpr std::size_t kMaxBinary = 1024;  // salts and digests
 // Offsets and sizes stay below this, so that sums of a few of them cannot overflow.
@@ -234,26 +235,6 @@ Luks2Token parse_token(const Object& from, unsigned id) {
   return {id, from.text("type"), from.ids("keyslots")};
 }
 
-// The parser itself does not recurse, but what handles the result may, and no header is this deep.
-bool nests_too_deep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxNesting) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 Luks2Metadata read_metadata(const Object& root) {
   Luks2Metadata metadata;
   metadata.keyslots = root.object("keyslots").numbered("keyslot", kLuks2MaxSlots, parse_keyslot);
@@ -274,7 +255,8 @@ Luks2Metadata read_metadata(const Object& root) {
 
 Result<Luks2Metadata> parse_luks2_json(std::string_view text) {
   if (text.size() > kMaxText) return Error(ErrorCode::kDamaged, "the json area is too large");
-  if (nests_too_deep(text)) return Error(ErrorCode::kDamaged, "the json area nests too deep");
+  if (json_nests_deeper_than(text, kMaxNesting))
+    return Error(ErrorCode::kDamaged, "the json area nests too deep");
   try {
     const Json json = Json::parse(text);
     return read_metadata(Object(json, "json"));

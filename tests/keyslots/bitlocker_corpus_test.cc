@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "keyslots/digest.h"
+#include "tests/keyslots/corpus_rows.h"
 #include "tests/keyslots/volume_fixture.h"
 
 namespace latchkey {
@@ -17,40 +18,11 @@ using engine::ErrorCode;
 using engine::SecretBytes;
 using keyslots::SecretKind;
 
-struct Row {
-  std::string file, kind, secret, expect, bytes, digest;
-};
+using Row = test::CorpusRow;
 
 std::filesystem::path corpus() {
   const char* folder = std::getenv("LATCHKEY_CORPUS");
   return folder == nullptr ? "" : folder;
-}
-
-std::vector<Row> bitlocker_rows() {
-  std::vector<Row> rows;
-  std::ifstream in(corpus() / "expected.tsv");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("bitlocker/")) continue;
-    std::istringstream fields(line);
-    Row row;
-    for (std::string* field :
-         {&row.file, &row.kind, &row.secret, &row.expect, &row.bytes, &row.digest}) {
-      std::getline(fields, *field, '\t');
-    }
-    rows.push_back(row);
-  }
-  return rows;
-}
-
-std::string sha256_of(engine::BlockDevice& device) {
-  const test::ByteVector bytes = test::all_bytes(device);
-  auto digest = keyslots::Digest::find("sha256");
-  keyslots::Hasher hasher(*digest);
-  test::ByteVector sum(32);
-  EXPECT_TRUE(hasher.hash({bytes}, sum));
-  std::string hex;
-  for (const std::byte b : sum) hex += fmt::format("{:02x}", std::to_integer<unsigned>(b));
-  return hex;
 }
 
 keyslots::Secret text_secret(SecretKind kind, const std::string& text) {
@@ -82,7 +54,7 @@ void expect_row(const Row& row) {
   EXPECT_EQ(volume.header->facts().format, "BitLocker");
   EXPECT_EQ(std::to_string(volume.plain->size_bytes()), row.bytes);
   if (row.expect == "open") {
-    EXPECT_EQ(sha256_of(*volume.plain), row.digest);
+    EXPECT_EQ(test::sha256_of(*volume.plain), row.digest);
   } else {
     EXPECT_EQ(row.expect, "unlock");
   }
@@ -103,7 +75,7 @@ class BitlockerCorpus : public testing::Test {
 };
 
 TEST_F(BitlockerCorpus, EveryRow) {
-  const auto rows = bitlocker_rows();
+  const auto rows = test::corpus_rows(corpus(), "bitlocker/");
   ASSERT_FALSE(rows.empty());
   for (const Row& row : rows) expect_row(row);
 }
@@ -253,7 +225,7 @@ TEST_F(BitlockerCorpus, ADamagedBootSectorIsGotAround) {
   ASSERT_NE(volume.plain, nullptr) << volume.message();
   EXPECT_TRUE(test::has_notice(volume.notices, "found by searching"));
   EXPECT_NE(volume.read_only_reason, "");
-  EXPECT_EQ(sha256_of(*volume.plain),
+  EXPECT_EQ(test::sha256_of(*volume.plain),
             "674e3a976927fd62f3fc26df2c695cac75b8d364e3b45393717efa971f16db0f");
 }
 

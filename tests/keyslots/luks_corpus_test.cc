@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "keyslots/digest.h"
+#include "tests/keyslots/corpus_rows.h"
 #include "tests/keyslots/volume_fixture.h"
 
 namespace latchkey {
@@ -15,36 +16,7 @@ namespace {
 
 using engine::ErrorCode;
 
-struct Row {
-  std::string file, kind, secret, expect, bytes, digest;
-};
-
-std::vector<Row> luks_rows(const std::filesystem::path& folder) {
-  std::vector<Row> rows;
-  std::ifstream in(folder / "expected.tsv");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("luks/")) continue;
-    std::istringstream fields(line);
-    Row row;
-    for (std::string* field :
-         {&row.file, &row.kind, &row.secret, &row.expect, &row.bytes, &row.digest}) {
-      std::getline(fields, *field, '\t');
-    }
-    rows.push_back(row);
-  }
-  return rows;
-}
-
-std::string sha256_of(engine::BlockDevice& device) {
-  const test::ByteVector bytes = test::all_bytes(device);
-  auto digest = keyslots::Digest::find("sha256");
-  keyslots::Hasher hasher(*digest);
-  test::ByteVector sum(32);
-  EXPECT_TRUE(hasher.hash({bytes}, sum));
-  std::string hex;
-  for (const std::byte b : sum) hex += fmt::format("{:02x}", std::to_integer<unsigned>(b));
-  return hex;
-}
+using Row = test::CorpusRow;
 
 void expect_row(const std::filesystem::path& folder, const Row& row) {
   SCOPED_TRACE(row.file);
@@ -60,7 +32,7 @@ void expect_row(const std::filesystem::path& folder, const Row& row) {
   } else if (row.expect == "open") {
     ASSERT_NE(volume.plain, nullptr) << volume.message();
     EXPECT_EQ(std::to_string(volume.plain->size_bytes()), row.bytes);
-    EXPECT_EQ(sha256_of(*volume.plain), row.digest);
+    EXPECT_EQ(test::sha256_of(*volume.plain), row.digest);
   } else if (row.expect == "unlock") {
     ASSERT_FALSE(volume.error.has_value()) << volume.message();
     EXPECT_TRUE(volume.unlocked.has_value());
@@ -84,7 +56,7 @@ TEST(LuksCorpus, EveryRow) {
   if (folder == nullptr || !std::filesystem::is_directory(std::filesystem::path(folder) / "luks")) {
     GTEST_SKIP() << "LATCHKEY_CORPUS does not name an unpacked corpus";
   }
-  const auto rows = luks_rows(folder);
+  const auto rows = test::corpus_rows(folder, "luks/");
   ASSERT_FALSE(rows.empty());
   for (const Row& row : rows) expect_row(folder, row);
 }
