@@ -179,8 +179,8 @@ std::optional<ContentSignature> probe_bitlocker(const ProbeView& view) {
       "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01"sv;
   constexpr std::string_view kEowGuid =
       "\x3b\x4d\xa8\x92\x80\xdd\x0e\x4d\x9e\x4e\xb1\xe3\x28\x4e\xae\xd8"sv;
-  constexpr std::size_t kOffsets = 3 * 8;
-  constexpr std::size_t kEowOffsets = 5 * 8;
+  constexpr std::size_t kOffsets = 3 * sizeof(std::uint64_t);
+  constexpr std::size_t kEowOffsets = 5 * sizeof(std::uint64_t);
   const auto boot = view.head(0, 512);
   if (!boot) return std::nullopt;
   const auto holds = [&](std::string_view guid, std::size_t offsets) {

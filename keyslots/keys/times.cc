@@ -43,7 +43,7 @@ std::optional<std::int64_t> parse_zone(std::string_view text) {
   take(text, ":");
   const auto minutes = take_number(text, 2);
   if (!hours || !minutes || !text.empty()) return std::nullopt;
-  const std::int64_t seconds = (*hours * 60 + *minutes) * 60;
+  const std::int64_t seconds = (std::int64_t{60} * *hours + *minutes) * 60;
   return west ? -seconds : seconds;
 }
 
@@ -70,7 +70,7 @@ std::optional<std::int64_t> parse_iso(std::string_view text) {
                                          std::chrono::day(static_cast<unsigned>(*day)));
   if (!zone || !date.ok() || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
   const auto days = std::chrono::sys_days(date).time_since_epoch().count();
-  return days * kSecondsADay + (*hour * 60 + *minute) * 60 + *second - *zone;
+  return days * kSecondsADay + (std::int64_t{60} * *hour + *minute) * 60 + *second - *zone;
 }
 
 }  // namespace
