@@ -1,13 +1,5 @@
 #include "engine/sector_cipher.h"
 
-#include <vector>
-
-#include "engine/ciphers/elephant_cipher.h"
-#include "engine/ciphers/openssl_cipher.h"
-#include "engine/ciphers/unsupported_cipher.h"
-#include "engine/ciphers/xts_cipher.h"
-#include "engine/ciphers/xts_variants.h"
-
 namespace latchkey::engine {
 
 std::string CipherSpec::name() const {
@@ -34,24 +26,6 @@ Result<CipherSpec> parse_cipher_spec(std::string_view name) {
   spec.iv = iv;
   if (spec.algorithm.empty() || spec.mode.empty() || spec.iv.empty()) return unknown();
   return spec;
-}
-
-Result<std::unique_ptr<SectorCipher>> make_sector_cipher(const CipherSpec& spec,
-                                                         const SecretBytes& key) {
-  const bool size_ok = spec.sector_bytes >= 512 && spec.sector_bytes <= 4096 &&
-                       (spec.sector_bytes & (spec.sector_bytes - 1)) == 0;
-  if (!size_ok) {
-    return unsupported_cipher(spec, std::to_string(spec.sector_bytes) + "-byte sectors");
-  }
-  if (xts::is_kernel_spec(spec, key.size())) {
-    const xts::Kernel* kernel =
-        xts::choose_kernel(xts::CpuFeatures::detect(), xts::forced_variant());
-    if (kernel != nullptr) return xts::make_xts_cipher(spec, key, *kernel);
-  }
-  if (spec.mode == "cbc" && spec.iv == "elephant" && spec.iv_hash.empty()) {
-    return make_elephant_cipher(spec, key);
-  }
-  return make_openssl_cipher(spec, key);
 }
 
 }  // namespace latchkey::engine

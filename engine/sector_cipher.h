@@ -54,6 +54,8 @@ class SectorCipher {
  public:
   virtual ~SectorCipher() = default;
   virtual std::uint32_t sector_bytes() const noexcept = 0;
+  // What it runs on: one of the names of ciphers/cipher_variants.h.
+  virtual std::string_view variant() const noexcept = 0;
   virtual void encrypt(std::uint64_t first_sector, Bytes from,
                        MutableBytes into) const noexcept = 0;
   virtual void decrypt(std::uint64_t first_sector, Bytes from,
@@ -61,7 +63,8 @@ class SectorCipher {
 };
 
 // The key is copied where it is needed. kNotSupported names a cipher, mode, tweak rule or key size
-// that is not available.
+// that is not available; kUsage: the forced variant cannot run here (ciphers/cipher_variants.h, where
+// this is defined).
 Result<std::unique_ptr<SectorCipher>> make_sector_cipher(const CipherSpec& spec,
                                                          const SecretBytes& key);
 

@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "engine/ciphers/cipher_variants.h"
 #include "engine/ciphers/elephant_diffuser.h"
+#include "engine/ciphers/openssl_cipher.h"
 #include "engine/ciphers/openssl_contexts.h"
 #include "engine/ciphers/unsupported_cipher.h"
 
@@ -35,6 +37,7 @@ class ElephantCipher final : public SectorCipher {
   }
 
   std::uint32_t sector_bytes() const noexcept override { return sector_bytes_; }
+  std::string_view variant() const noexcept override { return kOpensslVariant; }
 
   void encrypt(std::uint64_t first_sector, Bytes from, MutableBytes into) const noexcept override {
     for_batches(first_sector, from, into, [this](auto sector, Bytes keys, Bytes in, auto out) {
@@ -146,7 +149,7 @@ Result<std::unique_ptr<SectorCipher>> make_elephant_cipher(const CipherSpec& spe
   const std::size_t half = key.size() / 2;
   CipherSpec cbc_spec = spec;
   cbc_spec.iv = "eboiv";
-  auto cbc = make_sector_cipher(cbc_spec, SecretBytes::copy_of(key.span().first(half)));
+  auto cbc = make_openssl_cipher(cbc_spec, SecretBytes::copy_of(key.span().first(half)));
   if (!cbc) return std::move(cbc).error();
   const CipherPtr ecb = fetch_cipher(spec.algorithm, half, "ecb");
   auto made = std::make_unique<ElephantCipher>(spec, std::move(*cbc));

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/ciphers/cipher_variants.h"
 #include "engine/ciphers/openssl_contexts.h"
 #include "engine/ciphers/unsupported_cipher.h"
 
@@ -46,6 +47,7 @@ class OpensslCipher final : public SectorCipher {
   }
 
   std::uint32_t sector_bytes() const noexcept override { return sector_bytes_; }
+  std::string_view variant() const noexcept override { return kOpensslVariant; }
   void encrypt(std::uint64_t first_sector, Bytes from, MutableBytes into) const noexcept override {
     run(encrypt_, first_sector, from, into);
   }

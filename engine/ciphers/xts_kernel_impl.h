@@ -17,12 +17,12 @@
 
 #include <utility>
 
-#include "engine/ciphers/xts_kernel.h"
+#include "engine/ciphers/kernel_set.h"
 
-namespace latchkey::engine::xts {
+namespace latchkey::engine::kernels {
 
 template <class V, bool kDecrypt, int kRounds>
-class KernelImpl {
+class XtsKernel {
  public:
   static void run(const Schedule& schedule, const Request& request) {
     alignas(64) unsigned char tweaks[kGroup][16];
@@ -56,16 +56,16 @@ class KernelImpl {
                              unsigned char (*tweaks)[16]) {
     constexpr std::size_t kRegs = kGroup / V::kBlocks;
     Reg block[kRegs];
-    const Reg first = V::round_key(schedule.tweak[0]);
+    const Reg first = V::round_key(schedule.tweak.key[0]);
     for (std::size_t i = 0; i < kRegs; ++i) {
       const std::uint64_t n = number + i * V::kBlocks * request.tweak_stride;
       block[i] = V::exclusive_or(V::numbers(n, request.tweak_stride, request.tweak_mask), first);
     }
     for (int round = 1; round < kRounds; ++round) {
-      const Reg key = V::round_key(schedule.tweak[round]);
+      const Reg key = V::round_key(schedule.tweak.key[round]);
       for (std::size_t i = 0; i < kRegs; ++i) block[i] = V::encrypt_round(block[i], key);
     }
-    const Reg last = V::round_key(schedule.tweak[kRounds]);
+    const Reg last = V::round_key(schedule.tweak.key[kRounds]);
     for (std::size_t i = 0; i < kRegs; ++i) {
       V::store(tweaks[i * V::kBlocks], V::encrypt_last(block[i], last));
     }
@@ -96,7 +96,7 @@ class KernelImpl {
                                                        const unsigned char* from,
                                                        unsigned char* into,
                                                        std::integer_sequence<int, kLane...>) {
-    const unsigned char(*keys)[16] = kDecrypt ? schedule.decrypt : schedule.encrypt;
+    const unsigned char(*keys)[16] = (kDecrypt ? schedule.decrypt : schedule.encrypt).key;
     const Reg tweak[kLanes] = {V::template times_x<kLane * V::kBlocks>(first)...};
     Reg key = V::round_key(keys[0]);
     Reg data[kLanes] = {
@@ -112,7 +112,7 @@ class KernelImpl {
   }
 
   static Reg crypt_one(const Schedule& schedule, Reg tweak, Reg data) {
-    const unsigned char(*keys)[16] = kDecrypt ? schedule.decrypt : schedule.encrypt;
+    const unsigned char(*keys)[16] = (kDecrypt ? schedule.decrypt : schedule.encrypt).key;
     data = V::exclusive_or(V::exclusive_or(data, tweak), V::round_key(keys[0]));
     for (int round = 1; round < kRounds; ++round) {
       data = round_of(data, V::round_key(keys[round]));
@@ -140,12 +140,12 @@ class KernelImpl {
 };
 
 template <class V, bool kDecrypt>
-void crypt(const Schedule& schedule, const Request& request) {
-  if (schedule.rounds == 10) {
-    KernelImpl<V, kDecrypt, 10>::run(schedule, request);
+void xts_crypt(const Schedule& schedule, const Request& request) {
+  if (schedule.encrypt.rounds == 10) {
+    XtsKernel<V, kDecrypt, 10>::run(schedule, request);
   } else {
-    KernelImpl<V, kDecrypt, 14>::run(schedule, request);
+    XtsKernel<V, kDecrypt, 14>::run(schedule, request);
   }
 }
 
-}  // namespace latchkey::engine::xts
+}  // namespace latchkey::engine::kernels

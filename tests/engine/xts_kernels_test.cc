@@ -8,17 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine/ciphers/xts_cipher.h"
-#include "engine/ciphers/xts_variants.h"
+#include "engine/ciphers/cpu_features.h"
+#include "engine/ciphers/kernel_cipher.h"
 #include "tests/support/test_bytes.h"
 
-namespace latchkey::engine::xts {
+namespace latchkey::engine::kernels {
 namespace {
 
 using test::ByteVector;
 using test::from_hex;
 
-class EveryKernel : public ::testing::TestWithParam<const Kernel*> {
+class EveryKernel : public ::testing::TestWithParam<const KernelSet*> {
  protected:
   static std::unique_ptr<SectorCipher> cipher(const ByteVector& key, std::uint32_t sector_bytes,
                                               std::uint64_t first_tweak = 0,
@@ -27,7 +27,7 @@ class EveryKernel : public ::testing::TestWithParam<const Kernel*> {
     spec.sector_bytes = sector_bytes;
     spec.first_tweak = first_tweak;
     spec.tweak_stride = stride;
-    return make_xts_cipher(spec, SecretBytes::copy_of(key), *GetParam());
+    return std::move(*make_kernel_cipher(spec, SecretBytes::copy_of(key), *GetParam()));
   }
 };
 
@@ -131,7 +131,8 @@ TEST_P(EveryKernel, PlainTweaksWrapAt32Bits) {
   const ByteVector key = test::random_bytes(64, test::test_seed());
   CipherSpec spec{.algorithm = "aes", .mode = "xts", .iv = "plain", .iv_hash = ""};
   spec.first_tweak = 0xfffffffe;
-  const auto wrapping = make_xts_cipher(spec, SecretBytes::copy_of(key), *GetParam());
+  const auto wrapping =
+      std::move(*make_kernel_cipher(spec, SecretBytes::copy_of(key), *GetParam()));
   const ByteVector plain = test::random_bytes(std::size_t{4} * 512, 3);
   ByteVector out(plain.size());
   wrapping->encrypt(0, plain, out);
@@ -183,34 +184,27 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(EveryKernel);  // no AES-NI here
 
 #if defined(__x86_64__)
 // Each feature masked off in turn.
-TEST(XtsVariants, FallBackAsFeaturesGoMissing) {
+TEST(KernelSets, FallBackAsFeaturesGoMissing) {
+  using Sets = std::vector<const KernelSet*>;
   const CpuFeatures all{.aesni = true, .avx2 = true, .vaes = true, .avx512 = true};
-  const auto best = [](CpuFeatures features) { return choose_kernel(features, ""); };
-  EXPECT_EQ(best(all), &kAvx512);
+  EXPECT_EQ(usable_kernels(all), (Sets{&kAvx512, &kAvx2, &kAesni}));
   CpuFeatures masked = all;
   masked.avx512 = false;
-  EXPECT_EQ(best(masked), &kAvx2);
+  EXPECT_EQ(usable_kernels(masked), (Sets{&kAvx2, &kAesni}));
   masked.avx2 = false;
-  EXPECT_EQ(best(masked), &kAesni);
+  EXPECT_EQ(usable_kernels(masked), Sets{&kAesni});
+  masked = all;
+  masked.avx2 = false;
+  EXPECT_EQ(usable_kernels(masked), (Sets{&kAvx512, &kAesni}));
   masked = all;
   masked.vaes = false;
-  EXPECT_EQ(best(masked), &kAesni);
+  EXPECT_EQ(usable_kernels(masked), Sets{&kAesni});
   masked = all;
   masked.aesni = false;
-  EXPECT_EQ(best(masked), nullptr);
-  EXPECT_EQ(best(CpuFeatures()), nullptr);
-}
-
-TEST(XtsVariants, OneCanBeForcedWhereItRuns) {
-  const CpuFeatures all{.aesni = true, .avx2 = true, .vaes = true, .avx512 = true};
-  EXPECT_EQ(choose_kernel(all, "aesni"), &kAesni);
-  EXPECT_EQ(choose_kernel(all, "avx2"), &kAvx2);
-  EXPECT_EQ(choose_kernel(all, "openssl"), nullptr);
-  CpuFeatures old = all;
-  old.vaes = false;
-  EXPECT_EQ(choose_kernel(old, "avx512"), &kAesni);
+  EXPECT_EQ(usable_kernels(masked), Sets());
+  EXPECT_EQ(usable_kernels(CpuFeatures()), Sets());
 }
 #endif
 
 }  // namespace
-}  // namespace latchkey::engine::xts
+}  // namespace latchkey::engine::kernels

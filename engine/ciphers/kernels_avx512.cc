@@ -1,9 +1,10 @@
 // Four blocks a register: AVX-512 F and BW with VAES and VPCLMULQDQ.
 #include <immintrin.h>
 
+#include "engine/ciphers/aes_rounds_impl.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
-namespace latchkey::engine::xts {
+namespace latchkey::engine::kernels {
 namespace {
 
 struct Avx512 {
@@ -51,6 +52,14 @@ struct Avx512 {
 
 }  // namespace
 
-const Kernel kAvx512{"avx512", crypt<Avx512, false>, crypt<Avx512, true>};
+const KernelSet kAvx512{
+    .name = "avx512",
+    .expand_key = expand_key,
+    .invert_keys = invert_keys,
+    .xts = {xts_crypt<Avx512, false>, xts_crypt<Avx512, true>},
+    .cbc = {},
+    .elephant = {},
+    .aes_rounds = aes_rounds<Avx512>,
+};
 
-}  // namespace latchkey::engine::xts
+}  // namespace latchkey::engine::kernels

@@ -1,9 +1,10 @@
 // Two blocks a register: AVX2 with VAES and VPCLMULQDQ.
 #include <immintrin.h>
 
+#include "engine/ciphers/aes_rounds_impl.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
-namespace latchkey::engine::xts {
+namespace latchkey::engine::kernels {
 namespace {
 
 struct Avx2 {
@@ -39,7 +40,7 @@ struct Avx2 {
     if constexpr (kPower == 0) return r;
     return fold(_mm256_slli_epi64(r, kPower), _mm256_srli_epi64(r, 64 - kPower));
   }
-  // As in xts_avx512.cc.
+  // As in kernels_avx512.cc.
   static Reg fold(Reg shifted, Reg carry) {
     const Reg polynomial = _mm256_set1_epi64x(0x87);
     return _mm256_xor_si256(_mm256_xor_si256(shifted, _mm256_bslli_epi128(carry, 8)),
@@ -54,6 +55,14 @@ struct Avx2 {
 
 }  // namespace
 
-const Kernel kAvx2{"avx2", crypt<Avx2, false>, crypt<Avx2, true>};
+const KernelSet kAvx2{
+    .name = "avx2",
+    .expand_key = expand_key,
+    .invert_keys = invert_keys,
+    .xts = {xts_crypt<Avx2, false>, xts_crypt<Avx2, true>},
+    .cbc = {},
+    .elephant = {},
+    .aes_rounds = aes_rounds<Avx2>,
+};
 
-}  // namespace latchkey::engine::xts
+}  // namespace latchkey::engine::kernels

@@ -1,0 +1,55 @@
+// One block a register: AES-NI with SSE4.1 and PCLMULQDQ. The key schedule is here too: every
+// processor that can use a kernel has these instructions.
+#include <immintrin.h>
+
+#include "engine/ciphers/aes_rounds_impl.h"
+#include "engine/ciphers/xts_kernel_impl.h"
+
+namespace latchkey::engine::kernels {
+namespace {
+
+struct Aesni {
+  using Reg = __m128i;
+  static constexpr int kBlocks = 1;
+
+  static Reg load(const unsigned char* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  static void store(unsigned char* p, Reg r) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), r); }
+  static Reg zero() { return _mm_setzero_si128(); }
+  static Reg exclusive_or(Reg a, Reg b) { return _mm_xor_si128(a, b); }
+  static Reg round_key(const unsigned char* p) { return load(p); }
+
+  static Reg spread(const unsigned char* p) { return load(p); }
+  static Reg numbers(std::uint64_t n, std::uint64_t /*stride*/, std::uint64_t mask) {
+    return _mm_set_epi64x(0, static_cast<long long>(n & mask));
+  }
+  template <int kPower>
+  static Reg times_x(Reg r) {
+    if constexpr (kPower == 0) return r;
+    const Reg shifted = _mm_slli_epi64(r, kPower);
+    const Reg carry = _mm_srli_epi64(r, 64 - kPower);
+    const Reg polynomial = _mm_set1_epi64x(0x87);
+    return _mm_xor_si128(_mm_xor_si128(shifted, _mm_slli_si128(carry, 8)),
+                         _mm_clmulepi64_si128(carry, polynomial, 0x01));
+  }
+
+  static Reg encrypt_round(Reg r, Reg key) { return _mm_aesenc_si128(r, key); }
+  static Reg encrypt_last(Reg r, Reg key) { return _mm_aesenclast_si128(r, key); }
+  static Reg decrypt_round(Reg r, Reg key) { return _mm_aesdec_si128(r, key); }
+  static Reg decrypt_last(Reg r, Reg key) { return _mm_aesdeclast_si128(r, key); }
+};
+
+}  // namespace
+
+const KernelSet kAesni{
+    .name = "aesni",
+    .expand_key = expand_key,
+    .invert_keys = invert_keys,
+    .xts = {xts_crypt<Aesni, false>, xts_crypt<Aesni, true>},
+    .cbc = {},
+    .elephant = {},
+    .aes_rounds = aes_rounds<Aesni>,
+};
+
+}  // namespace latchkey::engine::kernels
