@@ -1,4 +1,4 @@
-// The bare rounds of KernelSet::aes_rounds, for the vector types of xts_kernel_impl.h.
+// The bare rounds of KernelSet::aes_rounds, for the vector types of vector_operations.h.
 #pragma once
 
 #include <cstddef>

@@ -5,6 +5,9 @@
 #include <new>
 #include <utility>
 
+#include "engine/ciphers/openssl_cipher.h"
+#include "engine/ciphers/unsupported_cipher.h"
+
 namespace latchkey::engine::kernels {
 namespace {
 
@@ -21,8 +24,10 @@ class KernelCipher final : public SectorCipher {
       : set_(set),
         mode_(mode),
         sector_bytes_(spec.sector_bytes),
-        first_tweak_(spec.first_tweak),
-        tweak_stride_(spec.tweak_stride),
+        // These two count bytes.
+        scale_(spec.iv == "eboiv" || spec.iv == "elephant" ? spec.sector_bytes : 1),
+        first_tweak_(spec.first_tweak * scale_),
+        tweak_stride_(spec.tweak_stride * scale_),
         memory_(sizeof(Schedule)),
         schedule_(*new (memory_.data()) Schedule()) {
     if (spec.iv == "plain") tweak_mask_ = std::numeric_limits<std::uint32_t>::max();
@@ -63,6 +68,7 @@ class KernelCipher final : public SectorCipher {
   const KernelSet& set_;
   const Mode& mode_;
   const std::uint32_t sector_bytes_;
+  const std::uint64_t scale_;
   const std::uint64_t first_tweak_;
   const std::uint64_t tweak_stride_;
   std::uint64_t tweak_mask_ = std::numeric_limits<std::uint64_t>::max();
@@ -73,16 +79,40 @@ class KernelCipher final : public SectorCipher {
 }  // namespace
 
 bool has_kernel(const CipherSpec& spec, std::size_t key_bytes) {
-  return spec.algorithm == "aes" && spec.mode == "xts" && spec.iv_hash.empty() &&
-         (spec.iv == "plain" || spec.iv == "plain64") && (key_bytes == 32 || key_bytes == 64);
+  if (spec.algorithm != "aes" || spec.iv_hash.empty() == (spec.iv == "essiv")) return false;
+  const bool plain = spec.iv == "plain" || spec.iv == "plain64";
+  if (spec.mode == "xts") return plain && (key_bytes == 32 || key_bytes == 64);
+  if (spec.mode != "cbc") return false;
+  if (spec.iv == "elephant") return key_bytes == 32 || key_bytes == 64;
+  const bool rule = plain || spec.iv == "eboiv" || spec.iv == "essiv";
+  return rule && (key_bytes == 16 || key_bytes == 24 || key_bytes == 32);
 }
 
 Result<std::unique_ptr<SectorCipher>> make_kernel_cipher(const CipherSpec& spec,
                                                          const SecretBytes& key,
                                                          const KernelSet& set) {
-  const std::size_t half = key.size() / 2;
-  auto made = std::make_unique<KernelCipher>(spec, set, set.xts);
-  made->set_keys(key.span().first(half), key.span().subspan(half), {});
+  const Bytes all = key.span();
+  const Bytes first = all.first(key.size() / 2);
+  const Bytes second = all.subspan(key.size() / 2);
+  const bool elephant = spec.iv == "elephant";
+  const Mode& mode = spec.mode == "xts" ? set.xts : elephant ? set.elephant : set.cbc;
+  auto made = std::make_unique<KernelCipher>(spec, set, mode);
+  if (spec.mode == "xts") {
+    made->set_keys(first, second, {});
+  } else if (elephant) {
+    made->set_keys(first, first, second);
+  } else if (spec.iv == "eboiv") {
+    made->set_keys(all, all, {});
+  } else if (spec.iv == "essiv") {
+    auto hashed = essiv_key(spec, key);
+    if (!hashed) return std::move(hashed).error();
+    if (hashed->size() != 16 && hashed->size() != 24 && hashed->size() != 32) {
+      return unsupported_cipher(spec, "no cipher for its tweaks takes a key of that size");
+    }
+    made->set_keys(all, hashed->span(), {});
+  } else {
+    made->set_keys(all, {}, {});
+  }
   return std::unique_ptr<SectorCipher>(std::move(made));
 }
 

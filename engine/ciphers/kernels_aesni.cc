@@ -1,8 +1,12 @@
 // One block a register: AES-NI with SSE4.1 and PCLMULQDQ. The key schedule is here too: every
 // processor that can use a kernel has these instructions.
+#include <limits>
+
 #include <immintrin.h>
 
 #include "engine/ciphers/aes_rounds_impl.h"
+#include "engine/ciphers/cbc_kernel_impl.h"
+#include "engine/ciphers/elephant_kernel_impl.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
 namespace latchkey::engine::kernels {
@@ -38,6 +42,29 @@ struct Aesni {
   static Reg encrypt_last(Reg r, Reg key) { return _mm_aesenclast_si128(r, key); }
   static Reg decrypt_round(Reg r, Reg key) { return _mm_aesdec_si128(r, key); }
   static Reg decrypt_last(Reg r, Reg key) { return _mm_aesdeclast_si128(r, key); }
+
+  static Reg topmost_bit() { return _mm_set_epi64x(std::numeric_limits<long long>::min(), 0); }
+  static Reg shift_in(Reg before, Reg /*r*/) { return before; }
+  static Reg gather(const unsigned char* p, std::size_t /*stride*/) { return load(p); }
+  static void scatter(unsigned char* p, std::size_t /*stride*/, Reg r) { store(p, r); }
+
+  static Reg add_words(Reg a, Reg b) { return _mm_add_epi32(a, b); }
+  static Reg subtract_words(Reg a, Reg b) { return _mm_sub_epi32(a, b); }
+  template <int kLeft>
+  static Reg rotate_words(Reg r) {
+    if constexpr (kLeft == 0) return r;
+    return _mm_or_si128(_mm_slli_epi32(r, kLeft), _mm_srli_epi32(r, 32 - kLeft));
+  }
+  static void transpose(Reg (&rows)[4]) {
+    const Reg a = _mm_unpacklo_epi32(rows[0], rows[1]);
+    const Reg b = _mm_unpackhi_epi32(rows[0], rows[1]);
+    const Reg c = _mm_unpacklo_epi32(rows[2], rows[3]);
+    const Reg d = _mm_unpackhi_epi32(rows[2], rows[3]);
+    rows[0] = _mm_unpacklo_epi64(a, c);
+    rows[1] = _mm_unpackhi_epi64(a, c);
+    rows[2] = _mm_unpacklo_epi64(b, d);
+    rows[3] = _mm_unpackhi_epi64(b, d);
+  }
 };
 
 }  // namespace
@@ -47,8 +74,8 @@ const KernelSet kAesni{
     .expand_key = expand_key,
     .invert_keys = invert_keys,
     .xts = {xts_crypt<Aesni, false>, xts_crypt<Aesni, true>},
-    .cbc = {},
-    .elephant = {},
+    .cbc = {cbc_crypt<Aesni, CbcEncryption>, cbc_crypt<Aesni, CbcDecryption>},
+    .elephant = {ElephantKernel<Aesni>::encrypt, ElephantKernel<Aesni>::decrypt},
     .aes_rounds = aes_rounds<Aesni>,
 };
 

@@ -1,7 +1,11 @@
 // Two blocks a register: AVX2 with VAES and VPCLMULQDQ.
+#include <limits>
+
 #include <immintrin.h>
 
 #include "engine/ciphers/aes_rounds_impl.h"
+#include "engine/ciphers/cbc_kernel_impl.h"
+#include "engine/ciphers/elephant_kernel_impl.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
 namespace latchkey::engine::kernels {
@@ -51,6 +55,45 @@ struct Avx2 {
   static Reg encrypt_last(Reg r, Reg key) { return _mm256_aesenclast_epi128(r, key); }
   static Reg decrypt_round(Reg r, Reg key) { return _mm256_aesdec_epi128(r, key); }
   static Reg decrypt_last(Reg r, Reg key) { return _mm256_aesdeclast_epi128(r, key); }
+
+  static Reg topmost_bit() {
+    constexpr long long kTop = std::numeric_limits<long long>::min();
+    return _mm256_set_epi64x(kTop, 0, kTop, 0);
+  }
+  static Reg shift_in(Reg before, Reg r) { return _mm256_permute2x128_si256(before, r, 0x21); }
+  static Reg gather(const unsigned char* p, std::size_t stride) {
+    return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(p + stride),
+                               reinterpret_cast<const __m128i*>(p));
+  }
+  static void scatter(unsigned char* p, std::size_t stride, Reg r) {
+    _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(p + stride), reinterpret_cast<__m128i*>(p), r);
+  }
+
+  static Reg add_words(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
+  static Reg subtract_words(Reg a, Reg b) { return _mm256_sub_epi32(a, b); }
+  template <int kLeft>
+  static Reg rotate_words(Reg r) {
+    if constexpr (kLeft == 0) return r;
+    return _mm256_or_si256(_mm256_slli_epi32(r, kLeft), _mm256_srli_epi32(r, 32 - kLeft));
+  }
+  // As in kernels_avx512.cc.
+  static void transpose(Reg (&rows)[8]) {
+    Reg half[8];
+    for (int i = 0; i < 8; i += 4) {
+      const Reg a = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);
+      const Reg b = _mm256_unpackhi_epi32(rows[i], rows[i + 1]);
+      const Reg c = _mm256_unpacklo_epi32(rows[i + 2], rows[i + 3]);
+      const Reg d = _mm256_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+      half[i] = _mm256_unpacklo_epi64(a, c);
+      half[i + 1] = _mm256_unpackhi_epi64(a, c);
+      half[i + 2] = _mm256_unpacklo_epi64(b, d);
+      half[i + 3] = _mm256_unpackhi_epi64(b, d);
+    }
+    for (int i = 0; i < 4; ++i) {
+      rows[i] = _mm256_permute2x128_si256(half[i], half[i + 4], 0x20);
+      rows[i + 4] = _mm256_permute2x128_si256(half[i], half[i + 4], 0x31);
+    }
+  }
 };
 
 }  // namespace
@@ -60,8 +103,8 @@ const KernelSet kAvx2{
     .expand_key = expand_key,
     .invert_keys = invert_keys,
     .xts = {xts_crypt<Avx2, false>, xts_crypt<Avx2, true>},
-    .cbc = {},
-    .elephant = {},
+    .cbc = {cbc_crypt<Avx2, CbcEncryption>, cbc_crypt<Avx2, CbcDecryption>},
+    .elephant = {ElephantKernel<Avx2>::encrypt, ElephantKernel<Avx2>::decrypt},
     .aes_rounds = aes_rounds<Avx2>,
 };
 

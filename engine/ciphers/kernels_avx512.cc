@@ -1,7 +1,11 @@
 // Four blocks a register: AVX-512 F and BW with VAES and VPCLMULQDQ.
+#include <limits>
+
 #include <immintrin.h>
 
 #include "engine/ciphers/aes_rounds_impl.h"
+#include "engine/ciphers/cbc_kernel_impl.h"
+#include "engine/ciphers/elephant_kernel_impl.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
 namespace latchkey::engine::kernels {
@@ -48,6 +52,61 @@ struct Avx512 {
   static Reg encrypt_last(Reg r, Reg key) { return _mm512_aesenclast_epi128(r, key); }
   static Reg decrypt_round(Reg r, Reg key) { return _mm512_aesdec_epi128(r, key); }
   static Reg decrypt_last(Reg r, Reg key) { return _mm512_aesdeclast_epi128(r, key); }
+
+  static Reg topmost_bit() {
+    constexpr long long kTop = std::numeric_limits<long long>::min();
+    return _mm512_set_epi64(kTop, 0, kTop, 0, kTop, 0, kTop, 0);
+  }
+  static Reg shift_in(Reg before, Reg r) { return _mm512_alignr_epi64(r, before, 6); }
+  static Reg gather(const unsigned char* p, std::size_t stride) {
+    const auto at = [&](std::size_t i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride));
+    };
+    Reg r = _mm512_castsi128_si512(at(0));
+    r = _mm512_inserti32x4(r, at(1), 1);
+    r = _mm512_inserti32x4(r, at(2), 2);
+    return _mm512_inserti32x4(r, at(3), 3);
+  }
+  static void scatter(unsigned char* p, std::size_t stride, Reg r) {
+    const auto put = [&](std::size_t i, __m128i block) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i * stride), block);
+    };
+    put(0, _mm512_castsi512_si128(r));
+    put(1, _mm512_extracti32x4_epi32(r, 1));
+    put(2, _mm512_extracti32x4_epi32(r, 2));
+    put(3, _mm512_extracti32x4_epi32(r, 3));
+  }
+
+  static Reg add_words(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
+  static Reg subtract_words(Reg a, Reg b) { return _mm512_sub_epi32(a, b); }
+  template <int kLeft>
+  static Reg rotate_words(Reg r) {
+    return _mm512_rol_epi32(r, kLeft);
+  }
+  // Within the blocks first; then block i of row j goes to block j of row 4 * i.
+  static void transpose(Reg (&rows)[16]) {
+    Reg half[16];
+    for (int i = 0; i < 16; i += 4) {
+      const Reg a = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+      const Reg b = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+      const Reg c = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]);
+      const Reg d = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+      half[i] = _mm512_unpacklo_epi64(a, c);
+      half[i + 1] = _mm512_unpackhi_epi64(a, c);
+      half[i + 2] = _mm512_unpacklo_epi64(b, d);
+      half[i + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+    for (int i = 0; i < 4; ++i) {
+      const Reg a = _mm512_shuffle_i32x4(half[i], half[i + 4], 0x88);
+      const Reg b = _mm512_shuffle_i32x4(half[i + 8], half[i + 12], 0x88);
+      const Reg c = _mm512_shuffle_i32x4(half[i], half[i + 4], 0xdd);
+      const Reg d = _mm512_shuffle_i32x4(half[i + 8], half[i + 12], 0xdd);
+      rows[i] = _mm512_shuffle_i32x4(a, b, 0x88);
+      rows[i + 4] = _mm512_shuffle_i32x4(c, d, 0x88);
+      rows[i + 8] = _mm512_shuffle_i32x4(a, b, 0xdd);
+      rows[i + 12] = _mm512_shuffle_i32x4(c, d, 0xdd);
+    }
+  }
 };
 
 }  // namespace
@@ -57,8 +116,8 @@ const KernelSet kAvx512{
     .expand_key = expand_key,
     .invert_keys = invert_keys,
     .xts = {xts_crypt<Avx512, false>, xts_crypt<Avx512, true>},
-    .cbc = {},
-    .elephant = {},
+    .cbc = {cbc_crypt<Avx512, CbcEncryption>, cbc_crypt<Avx512, CbcDecryption>},
+    .elephant = {ElephantKernel<Avx512>::encrypt, ElephantKernel<Avx512>::decrypt},
     .aes_rounds = aes_rounds<Avx512>,
 };
 

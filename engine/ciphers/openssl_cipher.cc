@@ -137,19 +137,6 @@ struct TweakCipher {
   CipherPtr cipher;
   SecretBytes key;
 };
-Result<SecretBytes> essiv_key(const CipherSpec& spec, const SecretBytes& key) {
-  const std::unique_ptr<EVP_MD, OpensslDeleter> hash(
-      EVP_MD_fetch(nullptr, spec.iv_hash.c_str(), nullptr));
-  if (!hash || spec.iv_hash.empty())
-    return unsupported_cipher(spec, "its essiv hash is not available");
-  SecretBytes hashed(static_cast<std::size_t>(EVP_MD_get_size(hash.get())));
-  unsigned length = 0;
-  if (EVP_Digest(key.data(), key.size(), reinterpret_cast<unsigned char*>(hashed.data()), &length,
-                 hash.get(), nullptr) != 1) {
-    return unsupported_cipher(spec, "its essiv hash failed");
-  }
-  return hashed;
-}
 Result<TweakCipher> tweak_cipher_of(const CipherSpec& spec, TweakRule rule,
                                     const SecretBytes& key) {
   TweakCipher made;
@@ -168,6 +155,20 @@ Result<TweakCipher> tweak_cipher_of(const CipherSpec& spec, TweakRule rule,
 }
 
 }  // namespace
+
+Result<SecretBytes> essiv_key(const CipherSpec& spec, const SecretBytes& key) {
+  const std::unique_ptr<EVP_MD, OpensslDeleter> hash(
+      EVP_MD_fetch(nullptr, spec.iv_hash.c_str(), nullptr));
+  if (!hash || spec.iv_hash.empty())
+    return unsupported_cipher(spec, "its essiv hash is not available");
+  SecretBytes hashed(static_cast<std::size_t>(EVP_MD_get_size(hash.get())));
+  unsigned length = 0;
+  if (EVP_Digest(key.data(), key.size(), reinterpret_cast<unsigned char*>(hashed.data()), &length,
+                 hash.get(), nullptr) != 1) {
+    return unsupported_cipher(spec, "its essiv hash failed");
+  }
+  return hashed;
+}
 
 Result<std::unique_ptr<SectorCipher>> make_openssl_cipher(const CipherSpec& spec,
                                                           const SecretBytes& key) {

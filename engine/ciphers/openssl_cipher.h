@@ -13,4 +13,7 @@ namespace latchkey::engine {
 Result<std::unique_ptr<SectorCipher>> make_openssl_cipher(const CipherSpec& spec,
                                                           const SecretBytes& key);
 
+// What encrypts the tweaks of an "essiv" specification: the hash it names of the key.
+Result<SecretBytes> essiv_key(const CipherSpec& spec, const SecretBytes& key);
+
 }  // namespace latchkey::engine

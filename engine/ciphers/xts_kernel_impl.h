@@ -1,23 +1,14 @@
-// The kernel itself, for any vector of 1, 2 or 4 AES blocks. Include it from one file an
-// instruction set, after <immintrin.h>; the vector type V gives the operations:
+// AES-XTS for the vector types of vector_operations.h.
 //
-//   Reg, kBlocks                    a register and how many 16-byte blocks it holds
-//   load, store, zero, exclusive_or
-//   round_key(p)                    16 bytes, repeated in every block
-//   spread(p)                       the tweak at p, repeated: block j multiplied by x^j
-//   numbers(n, stride, mask)        block j is LE128((n + j * stride) & mask)
-//   times_x<N>(r)                   every block multiplied by x^N in GF(2^128), N < 64
-//   encrypt_round, encrypt_last, decrypt_round, decrypt_last
-//
-// Shape: the tweaks of 16 sectors are encrypted together, because one at a time costs a whole AES
-// latency a sector. Then each sector goes through in passes of kLanes registers, whose rounds run
-// interleaved. The tweak of register i is the first one's times x^(i * kBlocks): one shift and one
-// fold each, none waiting for the one before it.
+// A sector goes through in passes of kLanes registers, whose rounds run interleaved. The tweak of
+// register i is the first one's times x^(i * kBlocks): one shift and one fold each, none waiting
+// for the one before it.
 #pragma once
 
 #include <utility>
 
 #include "engine/ciphers/kernel_set.h"
+#include "engine/ciphers/sector_tweaks_impl.h"
 
 namespace latchkey::engine::kernels {
 
@@ -25,51 +16,26 @@ template <class V, bool kDecrypt, int kRounds>
 class XtsKernel {
  public:
   static void run(const Schedule& schedule, const Request& request) {
-    alignas(64) unsigned char tweaks[kGroup][16];
-    std::uint64_t number = request.first_tweak;
+    SectorTweaks<V> tweaks;
     const unsigned char* from = request.from;
     unsigned char* into = request.into;
-    for (std::size_t done = 0; done < request.sectors; done += kGroup) {
-      encrypt_tweaks(schedule, number, request, tweaks);
-      number += kGroup * request.tweak_stride;
-      const std::size_t left = request.sectors - done;
-      const std::size_t sectors = left < kGroup ? left : kGroup;
+    for (std::size_t done = 0; done < request.sectors;) {
+      const std::size_t sectors = tweaks.make(schedule.tweak, request, done);
       for (std::size_t i = 0; i < sectors; ++i) {
         crypt_sector(schedule, tweaks[i], from, into, request.sector_bytes);
         from += request.sector_bytes;
         into += request.sector_bytes;
       }
+      done += sectors;
     }
-    wipe(tweaks);
   }
 
  private:
   using Reg = typename V::Reg;
-  static constexpr std::size_t kGroup = 16;
   static constexpr int kLanes = 8;
   static constexpr std::size_t kRegBytes = V::kBlocks * 16;
   static constexpr std::size_t kPassBytes = kLanes * kRegBytes;
   using Lanes = std::make_integer_sequence<int, kLanes>;
-
-  // Sectors beyond the request's last one get a tweak too; nobody uses it.
-  static void encrypt_tweaks(const Schedule& schedule, std::uint64_t number, const Request& request,
-                             unsigned char (*tweaks)[16]) {
-    constexpr std::size_t kRegs = kGroup / V::kBlocks;
-    Reg block[kRegs];
-    const Reg first = V::round_key(schedule.tweak.key[0]);
-    for (std::size_t i = 0; i < kRegs; ++i) {
-      const std::uint64_t n = number + i * V::kBlocks * request.tweak_stride;
-      block[i] = V::exclusive_or(V::numbers(n, request.tweak_stride, request.tweak_mask), first);
-    }
-    for (int round = 1; round < kRounds; ++round) {
-      const Reg key = V::round_key(schedule.tweak.key[round]);
-      for (std::size_t i = 0; i < kRegs; ++i) block[i] = V::encrypt_round(block[i], key);
-    }
-    const Reg last = V::round_key(schedule.tweak.key[kRounds]);
-    for (std::size_t i = 0; i < kRegs; ++i) {
-      V::store(tweaks[i * V::kBlocks], V::encrypt_last(block[i], last));
-    }
-  }
 
   static void crypt_sector(const Schedule& schedule, const unsigned char* tweak,
                            const unsigned char* from, unsigned char* into, std::size_t bytes) {
@@ -85,9 +51,9 @@ class XtsKernel {
     }
     if (at < bytes) {  // fewer blocks than a register holds
       alignas(64) unsigned char rest[kRegBytes] = {};
-      copy(rest, from + at, bytes - at);
+      __builtin_memcpy(rest, from + at, bytes - at);
       V::store(rest, crypt_one(schedule, first, V::load(rest)));
-      copy(into + at, rest, bytes - at);
+      __builtin_memcpy(into + at, rest, bytes - at);
     }
   }
 
@@ -125,17 +91,6 @@ class XtsKernel {
   }
   [[gnu::always_inline]] static inline Reg last_of(Reg data, Reg key) {
     return kDecrypt ? V::decrypt_last(data, key) : V::encrypt_last(data, key);
-  }
-
-  static void copy(unsigned char* into, const unsigned char* from, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; ++i) into[i] = from[i];
-  }
-
-  static void wipe(unsigned char (*tweaks)[16]) {
-    for (std::size_t i = 0; i < kGroup / V::kBlocks; ++i) {
-      V::store(tweaks[i * V::kBlocks], V::zero());
-    }
-    __asm__ volatile("" ::"r"(tweaks) : "memory");  // the stores are not dead
   }
 };
 
