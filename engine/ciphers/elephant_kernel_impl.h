@@ -185,10 +185,8 @@ class ElephantKernel {
     Scratch& operator=(const Scratch&) = delete;
     ~Scratch() {
       for (std::size_t at = 0; at < used; at += kRegBytes) V::store(words + at, V::zero());
-      for (auto& key : keys) {
-        for (std::size_t at = 0; at < kKeyRoom; at += kRegBytes) V::store(key + at, V::zero());
-      }
-      __asm__ volatile("" ::"r"(this) : "memory");  // the stores are not dead
+      __asm__ volatile("" ::"r"(&words) : "memory");  // the stores are not dead
+      wipe<V>(keys);
     }
 
     // The tweak encrypted, and once more with its topmost bit set.

@@ -22,20 +22,31 @@ struct Aesni {
   static void store(unsigned char* p, Reg r) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), r); }
   static Reg zero() { return _mm_setzero_si128(); }
   static Reg exclusive_or(Reg a, Reg b) { return _mm_xor_si128(a, b); }
+  static Reg exclusive_or(Reg a, Reg b, Reg c) { return exclusive_or(exclusive_or(a, b), c); }
   static Reg round_key(const unsigned char* p) { return load(p); }
 
-  static Reg spread(const unsigned char* p) { return load(p); }
+  template <int kPower>
+  static Reg spread(const unsigned char* p) {
+    return times_x<kPower>(load(p));
+  }
   static Reg numbers(std::uint64_t n, std::uint64_t /*stride*/, std::uint64_t mask) {
     return _mm_set_epi64x(0, static_cast<long long>(n & mask));
   }
   template <int kPower>
   static Reg times_x(Reg r) {
     if constexpr (kPower == 0) return r;
-    const Reg shifted = _mm_slli_epi64(r, kPower);
-    const Reg carry = _mm_srli_epi64(r, 64 - kPower);
-    const Reg polynomial = _mm_set1_epi64x(0x87);
-    return _mm_xor_si128(_mm_xor_si128(shifted, _mm_slli_si128(carry, 8)),
-                         _mm_clmulepi64_si128(carry, polynomial, 0x01));
+    if constexpr (kPower % 8 != 0) return multiply(r, _mm_set1_epi64x(1LL << kPower));
+    constexpr int kBytes = kPower / 8 % 16;
+    const Reg over = _mm_srli_si128(r, 16 - kBytes);
+    return exclusive_or(_mm_slli_si128(r, kBytes),
+                        _mm_clmulepi64_si128(over, _mm_set1_epi64x(0x87), 0x00));
+  }
+  // As in kernels_avx512.cc.
+  static Reg multiply(Reg r, Reg power) {
+    const Reg low = _mm_clmulepi64_si128(r, power, 0x00);
+    const Reg high = _mm_clmulepi64_si128(r, power, 0x01);
+    const Reg over = _mm_clmulepi64_si128(high, _mm_set1_epi64x(0x87), 0x01);
+    return exclusive_or(low, _mm_slli_si128(high, 8), over);
   }
 
   static Reg encrypt_round(Reg r, Reg key) { return _mm_aesenc_si128(r, key); }

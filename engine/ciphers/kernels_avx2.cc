@@ -23,15 +23,14 @@ struct Avx2 {
   }
   static Reg zero() { return _mm256_setzero_si256(); }
   static Reg exclusive_or(Reg a, Reg b) { return _mm256_xor_si256(a, b); }
+  static Reg exclusive_or(Reg a, Reg b, Reg c) { return exclusive_or(exclusive_or(a, b), c); }
   static Reg round_key(const unsigned char* p) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
 
+  template <int kPower>
   static Reg spread(const unsigned char* p) {
-    const Reg tweak = round_key(p);
-    const Reg up = _mm256_set_epi64x(1, 1, 0, 0);
-    const Reg down = _mm256_sub_epi64(_mm256_set1_epi64x(64), up);
-    return fold(_mm256_sllv_epi64(tweak, up), _mm256_srlv_epi64(tweak, down));
+    return multiply(round_key(p), _mm256_set_epi64x(0, 2 << kPower, 0, 1 << kPower));
   }
   static Reg numbers(std::uint64_t n, std::uint64_t stride, std::uint64_t mask) {
     const auto at = [&](std::uint64_t i) {
@@ -42,13 +41,18 @@ struct Avx2 {
   template <int kPower>
   static Reg times_x(Reg r) {
     if constexpr (kPower == 0) return r;
-    return fold(_mm256_slli_epi64(r, kPower), _mm256_srli_epi64(r, 64 - kPower));
+    if constexpr (kPower % 8 != 0) return multiply(r, _mm256_set1_epi64x(1LL << kPower));
+    constexpr int kBytes = kPower / 8 % 16;
+    const Reg over = _mm256_bsrli_epi128(r, 16 - kBytes);
+    return exclusive_or(_mm256_bslli_epi128(r, kBytes),
+                        _mm256_clmulepi64_epi128(over, _mm256_set1_epi64x(0x87), 0x00));
   }
   // As in kernels_avx512.cc.
-  static Reg fold(Reg shifted, Reg carry) {
-    const Reg polynomial = _mm256_set1_epi64x(0x87);
-    return _mm256_xor_si256(_mm256_xor_si256(shifted, _mm256_bslli_epi128(carry, 8)),
-                            _mm256_clmulepi64_epi128(carry, polynomial, 0x01));
+  static Reg multiply(Reg r, Reg power) {
+    const Reg low = _mm256_clmulepi64_epi128(r, power, 0x00);
+    const Reg high = _mm256_clmulepi64_epi128(r, power, 0x01);
+    const Reg over = _mm256_clmulepi64_epi128(high, _mm256_set1_epi64x(0x87), 0x01);
+    return exclusive_or(low, _mm256_bslli_epi128(high, 8), over);
   }
 
   static Reg encrypt_round(Reg r, Reg key) { return _mm256_aesenc_epi128(r, key); }

@@ -19,15 +19,15 @@ struct Avx512 {
   static void store(unsigned char* p, Reg r) { _mm512_storeu_si512(p, r); }
   static Reg zero() { return _mm512_setzero_si512(); }
   static Reg exclusive_or(Reg a, Reg b) { return _mm512_xor_si512(a, b); }
+  static Reg exclusive_or(Reg a, Reg b, Reg c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
   static Reg round_key(const unsigned char* p) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
 
+  template <int kPower>
   static Reg spread(const unsigned char* p) {
-    const Reg tweak = round_key(p);
-    const Reg up = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
-    const Reg down = _mm512_sub_epi64(_mm512_set1_epi64(64), up);
-    return fold(_mm512_sllv_epi64(tweak, up), _mm512_srlv_epi64(tweak, down));
+    return multiply(round_key(p), _mm512_set_epi64(0, 8 << kPower, 0, 4 << kPower, 0, 2 << kPower,
+                                                   0, 1 << kPower));
   }
   static Reg numbers(std::uint64_t n, std::uint64_t stride, std::uint64_t mask) {
     const auto at = [&](std::uint64_t i) {
@@ -38,14 +38,19 @@ struct Avx512 {
   template <int kPower>
   static Reg times_x(Reg r) {
     if constexpr (kPower == 0) return r;
-    return fold(_mm512_slli_epi64(r, kPower), _mm512_srli_epi64(r, 64 - kPower));
+    if constexpr (kPower % 8 != 0) return multiply(r, _mm512_set1_epi64(1LL << kPower));
+    constexpr int kBytes = kPower / 8 % 16;
+    const Reg over = _mm512_bsrli_epi128(r, 16 - kBytes);
+    return exclusive_or(_mm512_bslli_epi128(r, kBytes),
+                        _mm512_clmulepi64_epi128(over, _mm512_set1_epi64(0x87), 0x00));
   }
-  // What was shifted out of the low half goes into the high one; out of the high half, back into
-  // the low one times x^7 + x^2 + x + 1.
-  static Reg fold(Reg shifted, Reg carry) {
-    const Reg polynomial = _mm512_set1_epi64(0x87);
-    return _mm512_ternarylogic_epi64(shifted, _mm512_bslli_epi128(carry, 8),
-                                     _mm512_clmulepi64_epi128(carry, polynomial, 0x01), 0x96);
+  // Each block by the power of x in the low half of its block of `power`, below x^56. The products
+  // of both halves; what goes beyond x^127 comes back times x^7 + x^2 + x + 1.
+  static Reg multiply(Reg r, Reg power) {
+    const Reg low = _mm512_clmulepi64_epi128(r, power, 0x00);
+    const Reg high = _mm512_clmulepi64_epi128(r, power, 0x01);
+    const Reg over = _mm512_clmulepi64_epi128(high, _mm512_set1_epi64(0x87), 0x01);
+    return exclusive_or(low, _mm512_bslli_epi128(high, 8), over);
   }
 
   static Reg encrypt_round(Reg r, Reg key) { return _mm512_aesenc_epi128(r, key); }

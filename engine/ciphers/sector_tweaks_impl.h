@@ -6,6 +6,16 @@
 
 namespace latchkey::engine::kernels {
 
+// A whole number of registers. The compiler keeps it.
+template <class V, class Array>
+[[gnu::always_inline]] inline void wipe(Array& array) {
+  auto* at = reinterpret_cast<unsigned char*>(&array);
+  for (std::size_t done = 0; done < sizeof(array); done += V::kBlocks * 16) {
+    V::store(at + done, V::zero());
+    __asm__ volatile("" ::"r"(at) : "memory");
+  }
+}
+
 template <class V>
 class SectorTweaks {
  public:
@@ -14,10 +24,7 @@ class SectorTweaks {
   SectorTweaks() = default;
   SectorTweaks(const SectorTweaks&) = delete;
   SectorTweaks& operator=(const SectorTweaks&) = delete;
-  ~SectorTweaks() {
-    for (std::size_t i = 0; i < kMost; i += V::kBlocks) V::store(tweak_[i], V::zero());
-    __asm__ volatile("" ::"r"(&tweak_) : "memory");  // the stores are not dead
-  }
+  ~SectorTweaks() { wipe<V>(tweak_); }
 
   // Of the request's sectors from `done` on, as many as there are or kMost: returns how many. Some
   // after the last sector may get one too; nobody uses it. `extra` is added in every block.

@@ -1,8 +1,10 @@
 // AES-XTS for the vector types of vector_operations.h.
 //
-// A sector goes through in passes of kLanes registers, whose rounds run interleaved. The tweak of
-// register i is the first one's times x^(i * kBlocks): one shift and one fold each, none waiting
-// for the one before it.
+// A sector goes through in passes of kLanes registers, whose rounds run interleaved. Each lane has
+// a tweak of its own, which from one pass to the next is multiplied by x^(kLanes * kBlocks): none
+// waits for another. Nothing here shifts bits: shifts would queue up behind the AES rounds for the
+// same unit (Intel's port 0, where AVX-512 has only this one), and the next rounds behind them,
+// which costs a fifth. Whole bytes and carry-less products have a unit of their own.
 #pragma once
 
 #include <utility>
@@ -33,40 +35,58 @@ class XtsKernel {
  private:
   using Reg = typename V::Reg;
   static constexpr int kLanes = 8;
+  // So many registers on, the power of x is a multiple of 8, and multiplying by it moves bytes.
+  static constexpr int kBases = 8 / V::kBlocks;
   static constexpr std::size_t kRegBytes = V::kBlocks * 16;
   static constexpr std::size_t kPassBytes = kLanes * kRegBytes;
   using Lanes = std::make_integer_sequence<int, kLanes>;
 
-  static void crypt_sector(const Schedule& schedule, const unsigned char* tweak,
+  static void crypt_sector(const Schedule& schedule, const unsigned char* first_tweak,
                            const unsigned char* from, unsigned char* into, std::size_t bytes) {
-    Reg first = V::spread(tweak);
+    Reg tweak[kLanes];
+    start(first_tweak, tweak, Lanes());
     std::size_t at = 0;
-    for (; bytes - at >= kPassBytes; at += kPassBytes) {
-      crypt_pass(schedule, first, from + at, into + at, Lanes());
-      first = V::template times_x<kLanes * V::kBlocks>(first);
+    while (bytes - at >= kPassBytes) {
+      crypt_pass(schedule, tweak, from + at, into + at, Lanes());
+      at += kPassBytes;
+      if (at < bytes) advance(tweak, Lanes());
     }
+    Reg next = tweak[0];
     for (; bytes - at >= kRegBytes; at += kRegBytes) {
-      V::store(into + at, crypt_one(schedule, first, V::load(from + at)));
-      first = V::template times_x<V::kBlocks>(first);
+      V::store(into + at, crypt_one(schedule, next, V::load(from + at)));
+      next = V::template times_x<V::kBlocks>(next);
     }
     if (at < bytes) {  // fewer blocks than a register holds
       alignas(64) unsigned char rest[kRegBytes] = {};
       __builtin_memcpy(rest, from + at, bytes - at);
-      V::store(rest, crypt_one(schedule, first, V::load(rest)));
+      V::store(rest, crypt_one(schedule, next, V::load(rest)));
       __builtin_memcpy(into + at, rest, bytes - at);
     }
   }
 
   template <int... kLane>
-  [[gnu::always_inline]] static inline void crypt_pass(const Schedule& schedule, Reg first,
+  [[gnu::always_inline]] static inline void start(const unsigned char* first, Reg (&tweak)[kLanes],
+                                                  std::integer_sequence<int, kLane...>) {
+    ((tweak[kLane] = kLane < kBases
+                         ? V::template spread<kLane % kBases * V::kBlocks>(first)
+                         : V::template times_x<kLane / kBases * 8>(tweak[kLane % kBases])),
+     ...);
+  }
+  template <int... kLane>
+  [[gnu::always_inline]] static inline void advance(Reg (&tweak)[kLanes],
+                                                    std::integer_sequence<int, kLane...>) {
+    ((tweak[kLane] = V::template times_x<kLanes * V::kBlocks>(tweak[kLane])), ...);
+  }
+
+  template <int... kLane>
+  [[gnu::always_inline]] static inline void crypt_pass(const Schedule& schedule,
+                                                       const Reg (&tweak)[kLanes],
                                                        const unsigned char* from,
                                                        unsigned char* into,
                                                        std::integer_sequence<int, kLane...>) {
     const unsigned char(*keys)[16] = (kDecrypt ? schedule.decrypt : schedule.encrypt).key;
-    const Reg tweak[kLanes] = {V::template times_x<kLane * V::kBlocks>(first)...};
     Reg key = V::round_key(keys[0]);
-    Reg data[kLanes] = {
-        V::exclusive_or(V::exclusive_or(V::load(from + kLane * kRegBytes), tweak[kLane]), key)...};
+    Reg data[kLanes] = {V::exclusive_or(V::load(from + kLane * kRegBytes), tweak[kLane], key)...};
 #pragma GCC unroll 14
     for (int round = 1; round < kRounds; ++round) {
       key = V::round_key(keys[round]);
