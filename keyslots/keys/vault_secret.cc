@@ -247,7 +247,8 @@ std::string vault_backup_kind(Bytes bytes) {
   if (!engine::starts_with(head, 0, kMark)) {
     if (!engine::starts_with(head, 0, "JkF6dXJlS2V5VmF1bHR")) return {};  // the mark in base64
     const auto decoded = decode_base64_secret(head.first(head.size() / 4 * 4));
-    if (!decoded) return {};
+    // Cut short it may stop within the mark.
+    if (!decoded || !engine::starts_with(decoded->span(), 0, kMark)) return {};
     text = std::string(as_text(decoded->span()));
   }
   const std::string_view rest = std::string_view(text).substr(kMark.size());
