@@ -31,7 +31,8 @@ CpuFeatures CpuFeatures::detect() {
                    __builtin_cpu_supports("pclmul");
   features.avx2 = __builtin_cpu_supports("avx2");
   features.vaes = has_vector_aes();
-  features.avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+  features.avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl");
   return features;
 }
 

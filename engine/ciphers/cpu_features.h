@@ -12,7 +12,7 @@ struct CpuFeatures {
   bool aesni = false;  // AES-NI, SSE4.1 and PCLMULQDQ
   bool avx2 = false;
   bool vaes = false;    // VAES and VPCLMULQDQ
-  bool avx512 = false;  // F and BW
+  bool avx512 = false;  // F, BW and VL
 
   static CpuFeatures detect();
 };

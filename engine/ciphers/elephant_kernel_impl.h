@@ -128,7 +128,8 @@ class Diffuser {
   }
 };
 
-template <class V>
+// CBC on V, the diffuser on W.
+template <class V, class W>
 class ElephantKernel {
  public:
   static void encrypt(const Schedule& schedule, const Request& request) {
@@ -136,7 +137,7 @@ class ElephantKernel {
     for_groups(request, [&](const Request& group) {
       scratch.make_keys(schedule.sector, group);
       scratch.template take<true>(group.from, group);
-      Diffuser<V>::diffuse(scratch.words, group.sector_bytes / 4);
+      Diffuser<W>::diffuse(scratch.words, group.sector_bytes / 4);
       scratch.template give<false>(group);
       Request diffused = group;
       diffused.from = group.into;
@@ -149,16 +150,18 @@ class ElephantKernel {
       cbc_crypt<V, CbcDecryption>(schedule, group);
       scratch.make_keys(schedule.sector, group);
       scratch.template take<false>(group.into, group);
-      Diffuser<V>::undiffuse(scratch.words, group.sector_bytes / 4);
+      Diffuser<W>::undiffuse(scratch.words, group.sector_bytes / 4);
       scratch.template give<true>(group);
     });
   }
 
+  static constexpr std::size_t kGroup = W::kBlocks * 4;  // sectors: the words of a register
+  static constexpr std::size_t kScratchBytes = std::size_t{32} * 1024;  // lives in the first cache
+
  private:
-  using Reg = typename V::Reg;
-  static constexpr std::size_t kRegBytes = V::kBlocks * 16;
-  static constexpr std::size_t kGroup = V::kBlocks * 4;  // sectors: the words of a register
-  static constexpr std::size_t kMostSectorBytes = 4096;
+  using Reg = typename W::Reg;
+  static constexpr std::size_t kRegBytes = W::kBlocks * 16;
+  static_assert(SectorTweaks<V>::kMost >= W::kBlocks * 4);
   static constexpr std::size_t kKeyBytes = 32;
   static constexpr std::size_t kKeyRoom = kRegBytes < kKeyBytes ? kKeyBytes : kRegBytes;
 
@@ -174,9 +177,9 @@ class ElephantKernel {
     }
   }
 
-  // At most 64 KiB, of which only what was used is wiped: 8 KiB for 512-byte sectors.
+  // Only what was used is wiped: 8 KiB for 16 sectors of 512 bytes.
   struct Scratch {
-    alignas(64) unsigned char words[kMostSectorBytes / 4 * kRegBytes];
+    alignas(64) unsigned char words[kScratchBytes];
     alignas(64) unsigned char keys[kGroup][kKeyRoom];  // repeated as often as there is room
     std::size_t used = 0;
 
@@ -184,9 +187,9 @@ class ElephantKernel {
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
     ~Scratch() {
-      for (std::size_t at = 0; at < used; at += kRegBytes) V::store(words + at, V::zero());
+      for (std::size_t at = 0; at < used; at += kRegBytes) W::store(words + at, W::zero());
       __asm__ volatile("" ::"r"(&words) : "memory");  // the stores are not dead
-      wipe<V>(keys);
+      wipe<W>(keys);
     }
 
     // The tweak encrypted, and once more with its topmost bit set.
@@ -213,12 +216,12 @@ class ElephantKernel {
         Reg rows[kGroup];
 #pragma GCC unroll 16
         for (std::size_t s = 0; s < kGroup; ++s) {
-          rows[s] = V::load(from + sector(s, group) * group.sector_bytes + at);
-          if (kWithKey) rows[s] = V::exclusive_or(rows[s], key(sector(s, group), at));
+          rows[s] = W::load(from + sector(s, group) * group.sector_bytes + at);
+          if (kWithKey) rows[s] = W::exclusive_or(rows[s], key(sector(s, group), at));
         }
-        V::transpose(rows);
+        W::transpose(rows);
 #pragma GCC unroll 16
-        for (std::size_t s = 0; s < kGroup; ++s) V::store(to + s * kRegBytes, rows[s]);
+        for (std::size_t s = 0; s < kGroup; ++s) W::store(to + s * kRegBytes, rows[s]);
       }
     }
 
@@ -230,23 +233,54 @@ class ElephantKernel {
            at += kRegBytes, from += kGroup * kRegBytes) {
         Reg rows[kGroup];
 #pragma GCC unroll 16
-        for (std::size_t s = 0; s < kGroup; ++s) rows[s] = V::load(from + s * kRegBytes);
-        V::transpose(rows);
+        for (std::size_t s = 0; s < kGroup; ++s) rows[s] = W::load(from + s * kRegBytes);
+        W::transpose(rows);
 #pragma GCC unroll 16
         for (std::size_t s = 0; s < kGroup; ++s) {
-          if (kWithKey) rows[s] = V::exclusive_or(rows[s], key(sector(s, group), at));
-          V::store(group.into + sector(s, group) * group.sector_bytes + at, rows[s]);
+          if (kWithKey) rows[s] = W::exclusive_or(rows[s], key(sector(s, group), at));
+          W::store(group.into + sector(s, group) * group.sector_bytes + at, rows[s]);
         }
       }
     }
 
     Reg key(std::size_t sector, std::size_t at) const {
-      return V::load(keys[sector] + at % kKeyRoom);
+      return W::load(keys[sector] + at % kKeyRoom);
     }
     static std::size_t sector(std::size_t place, const Request& group) {
       return place < group.sectors ? place : group.sectors - 1;
     }
   };
 };
+
+// Which of the two a group of sectors goes to. The wide one keeps 4096-byte sectors out of the
+// first cache, and does as much for 1 sector as for 16.
+template <class V, class Narrow, class Work>
+void elephant_split(const Request& request, const Work& work) {
+  using Wide = ElephantKernel<V, V>;
+  Request wide = request;
+  wide.sectors = request.sectors / Wide::kGroup * Wide::kGroup;
+  if (request.sectors - wide.sectors > ElephantKernel<V, Narrow>::kGroup) {
+    wide.sectors = request.sectors;
+  }
+  if (request.sector_bytes * Wide::kGroup > Wide::kScratchBytes) wide.sectors = 0;
+  if (wide.sectors > 0) work(Wide(), wide);
+  Request narrow = request;
+  narrow.from += wide.sectors * request.sector_bytes;
+  narrow.into += wide.sectors * request.sector_bytes;
+  narrow.first_tweak += wide.sectors * request.tweak_stride;
+  narrow.sectors -= wide.sectors;
+  if (narrow.sectors > 0) work(ElephantKernel<V, Narrow>(), narrow);
+}
+
+template <class V, class Narrow>
+void elephant_encrypt(const Schedule& schedule, const Request& request) {
+  elephant_split<V, Narrow>(
+      request, [&](auto kernel, const Request& part) { kernel.encrypt(schedule, part); });
+}
+template <class V, class Narrow>
+void elephant_decrypt(const Schedule& schedule, const Request& request) {
+  elephant_split<V, Narrow>(
+      request, [&](auto kernel, const Request& part) { kernel.decrypt(schedule, part); });
+}
 
 }  // namespace latchkey::engine::kernels

@@ -58,7 +58,7 @@ struct KernelSet {
   void (*aes_rounds)(int rounds, std::size_t bytes);
 };
 
-extern const KernelSet kAvx512;  // AVX-512 F and BW, VAES, VPCLMULQDQ
+extern const KernelSet kAvx512;  // AVX-512 F, BW and VL, VAES, VPCLMULQDQ
 extern const KernelSet kAvx2;    // AVX2, VAES, VPCLMULQDQ
 extern const KernelSet kAesni;   // AES-NI, SSE4.1, PCLMULQDQ
 

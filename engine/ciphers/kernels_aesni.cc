@@ -86,7 +86,7 @@ const KernelSet kAesni{
     .invert_keys = invert_keys,
     .xts = {xts_crypt<Aesni, false>, xts_crypt<Aesni, true>},
     .cbc = {cbc_crypt<Aesni, CbcEncryption>, cbc_crypt<Aesni, CbcDecryption>},
-    .elephant = {ElephantKernel<Aesni>::encrypt, ElephantKernel<Aesni>::decrypt},
+    .elephant = {elephant_encrypt<Aesni, Aesni>, elephant_decrypt<Aesni, Aesni>},
     .aes_rounds = aes_rounds<Aesni>,
 };
 

@@ -1,4 +1,4 @@
-// Four blocks a register: AVX-512 F and BW with VAES and VPCLMULQDQ.
+// Four blocks a register: AVX-512 F, BW and VL with VAES and VPCLMULQDQ.
 #include <limits>
 
 #include <immintrin.h>
@@ -6,6 +6,7 @@
 #include "engine/ciphers/aes_rounds_impl.h"
 #include "engine/ciphers/cbc_kernel_impl.h"
 #include "engine/ciphers/elephant_kernel_impl.h"
+#include "engine/ciphers/vector_avx2.h"
 #include "engine/ciphers/xts_kernel_impl.h"
 
 namespace latchkey::engine::kernels {
@@ -81,6 +82,24 @@ struct Avx512 {
     put(2, _mm512_extracti32x4_epi32(r, 2));
     put(3, _mm512_extracti32x4_epi32(r, 3));
   }
+  static void take_tile(const unsigned char* p, std::size_t stride, Reg (&blocks)[4]) {
+    for (std::size_t i = 0; i < 4; ++i) blocks[i] = load(p + i * stride);
+    transpose_blocks(blocks);
+  }
+  static void give_tile(unsigned char* p, std::size_t stride, Reg (&blocks)[4]) {
+    transpose_blocks(blocks);
+    for (std::size_t i = 0; i < 4; ++i) store(p + i * stride, blocks[i]);
+  }
+  static void transpose_blocks(Reg (&rows)[4]) {
+    const Reg a = _mm512_shuffle_i32x4(rows[0], rows[1], 0x88);
+    const Reg b = _mm512_shuffle_i32x4(rows[2], rows[3], 0x88);
+    const Reg c = _mm512_shuffle_i32x4(rows[0], rows[1], 0xdd);
+    const Reg d = _mm512_shuffle_i32x4(rows[2], rows[3], 0xdd);
+    rows[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+    rows[1] = _mm512_shuffle_i32x4(c, d, 0x88);
+    rows[2] = _mm512_shuffle_i32x4(a, b, 0xdd);
+    rows[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
+  }
 
   static Reg add_words(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
   static Reg subtract_words(Reg a, Reg b) { return _mm512_sub_epi32(a, b); }
@@ -102,14 +121,9 @@ struct Avx512 {
       half[i + 3] = _mm512_unpackhi_epi64(b, d);
     }
     for (int i = 0; i < 4; ++i) {
-      const Reg a = _mm512_shuffle_i32x4(half[i], half[i + 4], 0x88);
-      const Reg b = _mm512_shuffle_i32x4(half[i + 8], half[i + 12], 0x88);
-      const Reg c = _mm512_shuffle_i32x4(half[i], half[i + 4], 0xdd);
-      const Reg d = _mm512_shuffle_i32x4(half[i + 8], half[i + 12], 0xdd);
-      rows[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-      rows[i + 4] = _mm512_shuffle_i32x4(c, d, 0x88);
-      rows[i + 8] = _mm512_shuffle_i32x4(a, b, 0xdd);
-      rows[i + 12] = _mm512_shuffle_i32x4(c, d, 0xdd);
+      Reg column[4] = {half[i], half[i + 4], half[i + 8], half[i + 12]};
+      transpose_blocks(column);
+      for (int j = 0; j < 4; ++j) rows[i + 4 * j] = column[j];
     }
   }
 };
@@ -122,7 +136,7 @@ const KernelSet kAvx512{
     .invert_keys = invert_keys,
     .xts = {xts_crypt<Avx512, false>, xts_crypt<Avx512, true>},
     .cbc = {cbc_crypt<Avx512, CbcEncryption>, cbc_crypt<Avx512, CbcDecryption>},
-    .elephant = {ElephantKernel<Avx512>::encrypt, ElephantKernel<Avx512>::decrypt},
+    .elephant = {elephant_encrypt<Avx512, Avx2>, elephant_decrypt<Avx512, Avx2>},
     .aes_rounds = aes_rounds<Avx512>,
 };
 
