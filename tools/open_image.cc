@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "engine/bytes.h"
+#include "engine/ciphers/cipher_variants.h"
 #include "engine/secret_bytes.h"
 #include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
@@ -23,7 +24,21 @@ void add_open_options(CLI::App& command, OpenOptions& options) {
       ->type_name("");
   command.add_flag("--read-write", options.read_write,
                    "allow writing (without it the image is opened read-only)");
+  add_cipher_variant_option(command);
   add_key_options(command, options.keys);
+}
+
+void add_cipher_variant_option(CLI::App& command) {
+  const auto force = [](const std::string& name) {
+    const auto forced = engine::force_cipher_variant(name);
+    if (forced.ok()) return;
+    throw CLI::ValidationError("--cipher-variant",
+                               forced.error().message() + "; " + forced.error().hint());
+  };
+  command
+      .add_option_function<std::string>(
+          "--cipher-variant", force, "avx512, avx2, aesni or openssl (default: the fastest here)")
+      ->type_name("V");
 }
 
 void add_partition_option(CLI::App& command, OpenOptions& options) {

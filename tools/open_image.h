@@ -23,10 +23,14 @@ struct OpenOptions {
   KeyOptions keys;
 };
 
-// IMAGE, --read-write and the key options; --partition and --locked where the command has them.
+// IMAGE, --read-write, --cipher-variant and the key options; --partition and --locked where the
+// command has them.
 void add_open_options(CLI::App& command, OpenOptions& options);
 void add_partition_option(CLI::App& command, OpenOptions& options);
 void add_locked_option(CLI::App& command, OpenOptions& options);
+// --cipher-variant, which add_open_options() has already: takes effect while options are parsed,
+// for the whole process.
+void add_cipher_variant_option(CLI::App& command);
 
 struct OpenedImage {
   Image image;
