@@ -192,6 +192,7 @@ struct Pair {
 struct FoundKey {
   SecretBytes key;
   std::string by;
+  unsigned protector = 0;
 };
 
 class Search {
@@ -294,7 +295,8 @@ class Search {
 
   void add(const Protector& protector, SecretBytes key, const std::string& with) {
     found.emplace(protector.opens,
-                  FoundKey{std::move(key), fmt::format("{} with {}", protector.label, with)});
+                  FoundKey{std::move(key), fmt::format("{} with {}", protector.label, with),
+                           protector.number});
   }
 
   Result<void> settle(const Pair& pair, Result<SecretBytes> result) {
@@ -336,7 +338,8 @@ Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
   if (const std::string& why = header.facts().unusable; !why.empty()) {
     return Error(ErrorCode::kNotSupported, why);
   }
-  if (header.key_count() == 0) return OpenedKeys{.keys = {}, .opened_by = "no key: none is needed"};
+  if (header.key_count() == 0)
+    return OpenedKeys{.keys = {}, .opened_by = "no key: none is needed", .opened = {}};
   auto order = in_order(header, options);
   if (!order) return std::move(order).error();
   Search search(header, options);
@@ -362,6 +365,7 @@ Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
   for (auto& [index, one] : search.found) {
     opened.keys[index] = std::move(one.key);
     opened.opened_by += (opened.opened_by.empty() ? "" : ", ") + one.by;
+    opened.opened.push_back(one.protector);
   }
   return opened;
 }

@@ -19,6 +19,7 @@ struct UnlockOptions {
 struct OpenedKeys {
   std::vector<engine::SecretBytes> keys;  // as VolumeHeader::layout() takes them
   std::string opened_by;                  // "keyslot 1 with key file 'x.key'"
+  std::vector<unsigned> opened;           // numbers of those protectors, one for each key
 };
 
 // The keys alone. Errors: kKeyNeeded (no candidate at all), kWrongKey (candidates, none fits; lists

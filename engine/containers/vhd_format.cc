@@ -11,8 +11,6 @@
 namespace latchkey::engine {
 namespace {
 
-constexpr std::size_t kFooterChecksumAt = 64;
-constexpr std::size_t kHeaderChecksumAt = 36;
 constexpr std::size_t kParentNameAt = 64;
 constexpr std::size_t kParentNameBytes = 512;
 
@@ -64,8 +62,8 @@ std::optional<VhdFooter> parse_vhd_footer(Bytes from) {
   footer.heads = std::to_integer<std::uint32_t>(from[58]);
   footer.sectors = std::to_integer<std::uint32_t>(from[59]);
   footer.type = load_be<std::uint32_t>(from, 60);
-  footer.checksum_good =
-      load_be<std::uint32_t>(from, kFooterChecksumAt) == vhd_checksum(from, kFooterChecksumAt);
+  footer.checksum_good = load_be<std::uint32_t>(from, kVhdFooterChecksumAt) ==
+                         vhd_checksum(from, kVhdFooterChecksumAt);
   footer.uuid = uuid_text(from, 68);
   footer.saved_state = from[84] != std::byte{0};
   return footer;
@@ -79,8 +77,8 @@ std::optional<VhdDynamicHeader> parse_vhd_header(Bytes from) {
   header.major_version = load_be<std::uint16_t>(from, 24);
   header.table_entries = load_be<std::uint32_t>(from, 28);
   header.block_bytes = load_be<std::uint32_t>(from, 32);
-  header.checksum_good =
-      load_be<std::uint32_t>(from, kHeaderChecksumAt) == vhd_checksum(from, kHeaderChecksumAt);
+  header.checksum_good = load_be<std::uint32_t>(from, kVhdHeaderChecksumAt) ==
+                         vhd_checksum(from, kVhdHeaderChecksumAt);
   header.parent_name = utf16_text(from.subspan(kParentNameAt, kParentNameBytes), std::endian::big);
   return header;
 }

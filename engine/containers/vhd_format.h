@@ -18,6 +18,8 @@ inline constexpr std::uint64_t kVhdSectorBytes = 512;
 inline constexpr std::size_t kVhdFooterBytes = 512;
 inline constexpr std::size_t kVhdOldFooterBytes = 511;  // before Virtual PC 2004
 inline constexpr std::size_t kVhdHeaderBytes = 1024;
+inline constexpr std::size_t kVhdFooterChecksumAt = 64;
+inline constexpr std::size_t kVhdHeaderChecksumAt = 36;
 inline constexpr std::uint32_t kVhdUnusedEntry = 0xffffffff;
 
 enum class VhdType : std::uint32_t { kFixed = 2, kDynamic = 3, kDifferencing = 4 };

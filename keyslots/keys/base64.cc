@@ -1,5 +1,6 @@
 #include "keyslots/keys/base64.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include <fmt/format.h>
@@ -7,9 +8,10 @@
 namespace latchkey::keyslots {
 namespace {
 
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 std::optional<std::uint32_t> value_of(char c) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const std::size_t at = kAlphabet.find(c);
   if (at == std::string_view::npos) return std::nullopt;
   return static_cast<std::uint32_t>(at);
@@ -49,6 +51,22 @@ std::optional<std::vector<std::byte>> decode_base64(std::string_view text) {
   }
   if ((bits & ((1U << held) - 1U)) != 0) return std::nullopt;  // bits that no byte holds
   return bytes;
+}
+
+std::string encode_base64(engine::Bytes bytes) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    const std::size_t held = std::min<std::size_t>(3, bytes.size() - i);
+    for (std::size_t j = 0; j < 3; ++j) {
+      group = group << 8 | (j < held ? std::to_integer<std::uint32_t>(bytes[i + j]) : 0);
+    }
+    for (std::size_t j = 0; j < 4; ++j) {
+      text += j <= held ? kAlphabet[group >> (18 - 6 * j) & 0x3f] : '=';
+    }
+  }
+  return text;
 }
 
 engine::Result<engine::SecretBytes> decode_base64_secret(engine::Bytes text) {

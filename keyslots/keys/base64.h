@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,9 @@ namespace latchkey::keyslots {
 // Section 4, as volume headers hold salts and digests. Strict: padding where it belongs, no white
 // space, nothing after the end.
 std::optional<std::vector<std::byte>> decode_base64(std::string_view text);
+
+// Section 4, with padding.
+std::string encode_base64(engine::Bytes bytes);
 
 // Sections 4 and 5, as people hold secrets: either alphabet, padded or not, with white space and
 // line ends anywhere. kDamaged says what is wrong: a character that does not belong (its place

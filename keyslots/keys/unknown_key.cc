@@ -355,7 +355,14 @@ std::vector<Secret> passphrase_readings(Secret passphrase) {
   if (alone) {
     const std::string label =
         passphrase.label == "passphrase" ? "recovery password" : "recovery " + passphrase.label;
-    readings.push_back({SecretKind::kRecoveryPassword, std::move(passwords[0].digits), label});
+    // A LUKS recovery passphrase has the same form; typed with other separators, or none, it is
+    // still the one that was printed, with dashes.
+    if (!passwords[0].digits.equals(passphrase.bytes.span())) {
+      readings.push_back({SecretKind::kPassphrase,
+                          engine::SecretBytes::copy_of(passwords[0].digits.span()), label});
+    }
+    readings.insert(readings.begin(),
+                    {SecretKind::kRecoveryPassword, std::move(passwords[0].digits), label});
   }
   readings.push_back(std::move(passphrase));
   return readings;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "keyslots/digest.h"
+#include "keyslots/random.h"
 
 namespace latchkey::keyslots {
 
@@ -35,6 +36,22 @@ void add(MutableBytes block, Bytes stripe) {
   for (std::size_t i = 0; i < block.size(); ++i) block[i] ^= stripe[i];
 }
 
+// The first `stripes` stripes, each added and then diffused.
+Result<SecretBytes> accumulate(Bytes material, std::size_t key_bytes, std::uint32_t stripes,
+                               std::string_view hash) {
+  Result<Digest> digest = Digest::find(hash);
+  if (!digest) return std::move(digest).error();
+  Hasher hasher(*digest);
+  SecretBytes sum(key_bytes);
+  for (std::uint32_t stripe = 0; stripe < stripes; ++stripe) {
+    add(sum.span(), material.subspan(stripe * key_bytes, key_bytes));
+    if (!diffuse(hasher, sum.span())) {
+      return Error(ErrorCode::kSystem, "hashing key material failed inside OpenSSL");
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 Result<SecretBytes> anti_forensic_merge(Bytes material, std::size_t key_bytes,
@@ -44,18 +61,25 @@ Result<SecretBytes> anti_forensic_merge(Bytes material, std::size_t key_bytes,
                  fmt::format("{} bytes of key material cannot hold {} stripes of {} bytes",
                              material.size(), stripes, key_bytes));
   }
-  Result<Digest> digest = Digest::find(hash);
-  if (!digest) return std::move(digest).error();
-  Hasher hasher(*digest);
-  SecretBytes key(key_bytes);
-  for (std::uint32_t stripe = 0; stripe < stripes; ++stripe) {
-    add(key.span(), material.subspan(stripe * key_bytes, key_bytes));
-    if (stripe + 1 == stripes) break;  // the last stripe is added without being hashed
-    if (!diffuse(hasher, key.span())) {
-      return Error(ErrorCode::kSystem, "hashing key material failed inside OpenSSL");
-    }
-  }
+  auto key = accumulate(material, key_bytes, stripes - 1, hash);
+  // The last stripe is added without being hashed.
+  if (key) add(key->span(), material.subspan((stripes - 1) * key_bytes, key_bytes));
   return key;
+}
+
+Result<SecretBytes> anti_forensic_split(Bytes key, std::uint32_t stripes, std::string_view hash) {
+  if (stripes == 0 || key.empty()) {
+    return Error(ErrorCode::kDamaged, "a key of no bytes, or spread over no stripes");
+  }
+  auto material = random_secret(key.size() * stripes);
+  if (!material) return material;
+  const MutableBytes last = material->span().last(key.size());
+  std::copy(key.begin(), key.end(), last.begin());
+  // What merging will have added up when it comes to the last stripe.
+  auto before = accumulate(material->span(), key.size(), stripes - 1, hash);
+  if (!before) return before;
+  add(last, before->span());
+  return material;
 }
 
 }  // namespace latchkey::keyslots

@@ -17,12 +17,7 @@ using engine::Result;
 
 namespace {
 
-constexpr std::uint32_t kActive = 0x00ac71f3;
-constexpr std::uint32_t kInactive = 0x0000dead;
-constexpr std::uint64_t kSectorBytes = 512;
 constexpr std::uint32_t kMaxStripes = 16384;  // every writer uses 4000
-constexpr std::size_t kFirstSlot = 208;
-constexpr std::size_t kSlotBytes = 48;
 
 Error damaged(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
@@ -35,15 +30,15 @@ std::vector<std::byte> copy(Bytes bytes, std::size_t at, std::size_t length) {
 
 Result<Luks1Slot> parse_slot(Bytes bytes, std::uint32_t key_bytes) {
   Luks1Slot slot;
-  const auto state = load_be<std::uint32_t>(bytes, 0);
-  if (state != kActive && state != kInactive) {
+  const auto state = load_be<std::uint32_t>(bytes, luks1_at::kSlotState);
+  if (state != kLuks1Active && state != kLuks1Inactive) {
     return damaged(fmt::format("its state {:#x} is neither active nor inactive", state));
   }
-  slot.active = state == kActive;
-  slot.iterations = load_be<std::uint32_t>(bytes, 4);
-  slot.salt = copy(bytes, 8, 32);
-  slot.offset = load_be<std::uint32_t>(bytes, 40) * kSectorBytes;
-  slot.stripes = load_be<std::uint32_t>(bytes, 44);
+  slot.active = state == kLuks1Active;
+  slot.iterations = load_be<std::uint32_t>(bytes, luks1_at::kSlotIterations);
+  slot.salt = copy(bytes, luks1_at::kSlotSalt, kLuks1SaltBytes);
+  slot.offset = load_be<std::uint32_t>(bytes, luks1_at::kSlotOffset) * kLuks1SectorBytes;
+  slot.stripes = load_be<std::uint32_t>(bytes, luks1_at::kSlotStripes);
   if (slot.stripes == 0 || slot.stripes > kMaxStripes) {
     return damaged(fmt::format("{} anti-forensic stripes", slot.stripes));
   }
@@ -56,7 +51,7 @@ Result<Luks1Slot> parse_slot(Bytes bytes, std::uint32_t key_bytes) {
 }
 
 std::uint64_t end_of(const Luks1Slot& slot) {
-  return slot.offset + engine::round_up(slot.length, kSectorBytes);
+  return slot.offset + engine::round_up(slot.length, kLuks1SectorBytes);
 }
 
 // A writer that lets areas overlap destroys one key by writing another; an area that reaches into
@@ -85,15 +80,16 @@ Result<void> check_areas(const Luks1Header& header) {
 Result<Luks1Header> parse_luks1_header(Bytes bytes) {
   assert(bytes.size() >= kLuks1HeaderBytes);
   Luks1Header header;
-  header.cipher_name = std::string(engine::text_field(bytes, 8, 32)) + "-" +
-                       std::string(engine::text_field(bytes, 40, 32));
-  header.hash = engine::text_field(bytes, 72, 32);
-  header.payload_offset = load_be<std::uint32_t>(bytes, 104) * kSectorBytes;
-  header.key_bytes = load_be<std::uint32_t>(bytes, 108);
-  header.digest = copy(bytes, 112, 20);
-  header.digest_salt = copy(bytes, 132, 32);
-  header.digest_iterations = load_be<std::uint32_t>(bytes, 164);
-  header.uuid = engine::printable(engine::text_field(bytes, 168, 40));
+  header.cipher_name = std::string(engine::text_field(bytes, luks1_at::kCipher, kLuks1TextBytes)) +
+                       "-" +
+                       std::string(engine::text_field(bytes, luks1_at::kMode, kLuks1TextBytes));
+  header.hash = engine::text_field(bytes, luks1_at::kHash, kLuks1TextBytes);
+  header.payload_offset = load_be<std::uint32_t>(bytes, luks1_at::kPayload) * kLuks1SectorBytes;
+  header.key_bytes = load_be<std::uint32_t>(bytes, luks1_at::kKeyBytes);
+  header.digest = copy(bytes, luks1_at::kDigest, kLuks1DigestBytes);
+  header.digest_salt = copy(bytes, luks1_at::kDigestSalt, kLuks1SaltBytes);
+  header.digest_iterations = load_be<std::uint32_t>(bytes, luks1_at::kDigestIterations);
+  header.uuid = engine::printable(engine::text_field(bytes, luks1_at::kUuid, kLuks1UuidBytes));
   if (header.key_bytes == 0 || header.key_bytes > kMaxLuksKeyBytes) {
     return damaged(fmt::format("a volume key of {} bytes", header.key_bytes));
   }
@@ -103,8 +99,8 @@ Result<Luks1Header> parse_luks1_header(Bytes bytes) {
         fmt::format("the payload at byte {} lies inside the header", header.payload_offset));
   }
   for (std::size_t i = 0; i < kLuks1Slots; ++i) {
-    auto slot =
-        parse_slot(bytes.subspan(kFirstSlot + i * kSlotBytes, kSlotBytes), header.key_bytes);
+    auto slot = parse_slot(bytes.subspan(luks1_at::kSlots + i * kLuks1SlotBytes, kLuks1SlotBytes),
+                           header.key_bytes);
     if (!slot) return std::move(slot).error().within(fmt::format("keyslot {}", i));
     header.slots[i] = std::move(*slot);
   }

@@ -18,6 +18,36 @@ inline constexpr std::size_t kLuks1HeaderBytes = 592;
 inline constexpr std::size_t kLuks1Slots = 8;
 inline constexpr std::string_view kLuksMagic{"LUKS\xba\xbe", 6};
 
+// Where the fields stand; integers are big-endian, texts padded with NUL.
+namespace luks1_at {
+inline constexpr std::size_t kVersion = 6;
+inline constexpr std::size_t kCipher = 8;  // texts of 32 bytes
+inline constexpr std::size_t kMode = 40;
+inline constexpr std::size_t kHash = 72;
+inline constexpr std::size_t kPayload = 104;  // in sectors
+inline constexpr std::size_t kKeyBytes = 108;
+inline constexpr std::size_t kDigest = 112;
+inline constexpr std::size_t kDigestSalt = 132;
+inline constexpr std::size_t kDigestIterations = 164;
+inline constexpr std::size_t kUuid = 168;  // 40 bytes
+inline constexpr std::size_t kSlots = 208;
+// In each slot.
+inline constexpr std::size_t kSlotState = 0;
+inline constexpr std::size_t kSlotIterations = 4;
+inline constexpr std::size_t kSlotSalt = 8;
+inline constexpr std::size_t kSlotOffset = 40;  // in sectors
+inline constexpr std::size_t kSlotStripes = 44;
+}  // namespace luks1_at
+
+inline constexpr std::size_t kLuks1SlotBytes = 48;
+inline constexpr std::size_t kLuks1TextBytes = 32;
+inline constexpr std::size_t kLuks1DigestBytes = 20;
+inline constexpr std::size_t kLuks1SaltBytes = 32;
+inline constexpr std::size_t kLuks1UuidBytes = 40;
+inline constexpr std::uint64_t kLuks1SectorBytes = 512;
+inline constexpr std::uint32_t kLuks1Active = 0x00ac71f3;
+inline constexpr std::uint32_t kLuks1Inactive = 0x0000dead;
+
 struct Luks1Slot {
   bool active = false;
   std::uint32_t iterations = 0;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/bytes.h"
+#include "keyslots/luks/luks2_layout.h"
 #include "keyslots/luks/luks_area.h"
 
 namespace latchkey::keyslots {
@@ -15,9 +16,6 @@ using engine::Result;
 
 namespace {
 
-constexpr std::uint64_t kBinaryHeaderBytes = 4096;
-constexpr std::uint64_t kMaxKeyslotsBytes = std::uint64_t{128} << 20;
-constexpr std::uint32_t kStripes = 4000;
 constexpr std::uint64_t kTweakUnitBytes = 512;
 
 Error damaged(std::string what) {
@@ -34,12 +32,12 @@ bool has_id(const std::vector<T>& list, unsigned id) {
 }
 
 Result<void> check_config(const Luks2Metadata& metadata, std::uint64_t header_bytes) {
-  if (metadata.json_bytes != header_bytes - kBinaryHeaderBytes) {
+  if (metadata.json_bytes != header_bytes - kLuks2BinaryBytes) {
     return damaged(fmt::format("config json_size is {} in a header of {} bytes",
                                metadata.json_bytes, header_bytes));
   }
-  if (metadata.keyslots_bytes % kBinaryHeaderBytes != 0 ||
-      metadata.keyslots_bytes > kMaxKeyslotsBytes) {
+  if (metadata.keyslots_bytes % kLuks2AreaUnitBytes != 0 ||
+      metadata.keyslots_bytes > kLuks2MaxKeyslotsBytes) {
     return damaged(fmt::format("config keyslots_size is {}", metadata.keyslots_bytes));
   }
   return {};
@@ -56,7 +54,7 @@ Result<void> check_keyslot(const Luks2Keyslot& slot) {
   if (slot.area.key_bytes == 0 || slot.area.key_bytes > kMaxLuksKeyBytes) {
     return damaged(fmt::format("an area key of {} bytes", slot.area.key_bytes));
   }
-  if (slot.stripes != kStripes) {
+  if (slot.stripes != kLuksStripes) {
     return damaged(fmt::format("{} anti-forensic stripes", slot.stripes));
   }
   const std::uint64_t needed =

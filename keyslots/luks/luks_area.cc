@@ -1,5 +1,7 @@
 #include "keyslots/luks/luks_area.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "engine/read_bytes.h"
@@ -30,6 +32,32 @@ Result<SecretBytes> open_luks_area(engine::BlockDevice& header, const LuksKeyAre
   if (!cipher) return std::move(cipher).error();
   (*cipher)->decrypt(0, material.span(), material.span());
   return anti_forensic_merge(material.span(), area.key_bytes, area.stripes, area.af_hash);
+}
+
+Result<std::vector<std::byte>> make_luks_area(const LuksKeyArea& area, const KdfSpec& kdf,
+                                              Bytes key, Bytes secret, const KdfLimits& limits) {
+  if (key.size() != area.key_bytes) {
+    return engine::Error(
+        engine::ErrorCode::kUsage,
+        fmt::format("a key of {} bytes where one of {} belongs", key.size(), area.key_bytes));
+  }
+  auto slot_key = derive_key(kdf, secret, area.cipher_key_bytes, limits);
+  if (!slot_key) return std::move(slot_key).error();
+  auto cipher = engine::make_sector_cipher(area.cipher, *slot_key);
+  if (!cipher) return std::move(cipher).error();
+  auto material = anti_forensic_split(key, area.stripes, area.af_hash);
+  if (!material) return std::move(material).error();
+  SecretBytes sectors(engine::round_up(material->size(), kAreaSectorBytes));
+  std::copy(material->span().begin(), material->span().end(), sectors.span().begin());
+  (*cipher)->encrypt(0, sectors.span(), sectors.span());
+  return std::vector<std::byte>(sectors.span().begin(), sectors.span().end());
+}
+
+Result<std::vector<std::byte>> make_luks_digest(const KdfSpec& spec, Bytes key,
+                                                std::size_t digest_bytes) {
+  auto digest = derive_key(spec, key, digest_bytes, KdfLimits::defaults());
+  if (!digest) return std::move(digest).error();
+  return std::vector<std::byte>(digest->span().begin(), digest->span().end());
 }
 
 Result<bool> luks_digest_matches(const KdfSpec& spec, Bytes key, Bytes digest,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/block_device.h"
 #include "engine/notices.h"
@@ -32,6 +33,16 @@ struct LuksKeyArea {
 engine::Result<engine::SecretBytes> open_luks_area(engine::BlockDevice& header,
                                                    const LuksKeyArea& area, const KdfSpec& kdf,
                                                    engine::Bytes secret, const KdfLimits& limits);
+
+// The way back: `key` split and encrypted under the secret, as it goes to area.offset: a whole
+// number of 512-byte sectors. Writes nothing.
+engine::Result<std::vector<std::byte>> make_luks_area(const LuksKeyArea& area, const KdfSpec& kdf,
+                                                      engine::Bytes key, engine::Bytes secret,
+                                                      const KdfLimits& limits);
+
+// What a volume key's digest must be: PBKDF2 as above, over `key`.
+engine::Result<std::vector<std::byte>> make_luks_digest(const KdfSpec& spec, engine::Bytes key,
+                                                        std::size_t digest_bytes);
 
 // Does PBKDF2 over `key` give `digest`? `spec.hash`, salt and iterations are the header's.
 engine::Result<bool> luks_digest_matches(const KdfSpec& spec, engine::Bytes key,

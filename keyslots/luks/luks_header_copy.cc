@@ -1,0 +1,90 @@
+#include "keyslots/luks/luks_header_copy.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "engine/memory_device.h"
+#include "engine/read_bytes.h"
+#include "keyslots/luks/luks1_writer.h"
+#include "keyslots/luks/luks2_header.h"
+#include "keyslots/luks/luks_format.h"
+
+namespace latchkey::keyslots {
+
+using engine::Bytes;
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+bool is_luks1(engine::BlockDevice& device) {
+  Luks1Bytes start{};
+  return device.in_range(0, start.size()) && device.read(0, start).ok() &&
+         engine::starts_with(start, 0, kLuksMagic) &&
+         engine::load_be<std::uint16_t>(start, luks1_at::kVersion) == 1;
+}
+
+Result<std::uint64_t> luks1_extent(engine::BlockDevice& device) {
+  auto bytes = read_luks1_bytes(device);
+  if (!bytes) return std::move(bytes).error();
+  auto header = parse_luks1_header(*bytes);
+  if (!header) return std::move(header).error().within("luks1 header");
+  std::uint64_t end = 0;
+  for (const Luks1Slot& slot : header->slots) end = std::max(end, slot.offset + slot.length);
+  constexpr std::uint64_t kPageBytes = 4096;
+  return engine::round_up(end, kPageBytes);
+}
+
+}  // namespace
+
+Result<std::uint64_t> luks_header_extent(engine::BlockDevice& device) {
+  if (is_luks1(device)) return luks1_extent(device);
+  const Luks2Copies copies = read_luks2_copies(device);
+  const Luks2Copy* newest = copies.newest();
+  if (newest == nullptr) return Error(ErrorCode::kDamaged, "there is no luks header to be used");
+  return 2 * newest->header->header_bytes + newest->header->metadata.keyslots_bytes;
+}
+
+Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device) {
+  const auto extent = luks_header_extent(device);
+  const std::uint64_t length =
+      std::min(extent ? *extent : kLuks2HeaderSpaceBytes, device.size_bytes());
+  return engine::read_bytes(device, 0, length, "luks header");
+}
+
+std::vector<std::string> why_backup_differs(const VolumeFacts& present, const VolumeFacts& backup) {
+  std::vector<std::string> why;
+  const auto compare = [&](const char* what, const auto& here, const auto& there) {
+    if (here != there) {
+      why.push_back(fmt::format("{} {} here, {} in the backup", what, here, there));
+    }
+  };
+  compare("format", present.format, backup.format);
+  compare("uuid", present.uuid, backup.uuid);
+  compare("cipher", present.cipher, backup.cipher);
+  compare("key bits", present.key_bits, backup.key_bits);
+  compare("sector size", present.sector_bytes, backup.sector_bytes);
+  compare("payload offset", present.payload_offset, backup.payload_offset);
+  return why;
+}
+
+Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup) {
+  engine::MemoryDevice saved({backup.begin(), backup.end()});
+  const auto extent = luks_header_extent(saved);
+  if (!extent) return Error(extent.error()).within("the backup");
+  if (*extent > saved.size_bytes()) {
+    return Error(ErrorCode::kDamaged, fmt::format("the backup is cut short: {} bytes of {}",
+                                                  saved.size_bytes(), *extent));
+  }
+  if (*extent > device.size_bytes()) {
+    return Error(ErrorCode::kUsage,
+                 fmt::format("the backup's header of {} bytes does not fit the {} there are",
+                             *extent, device.size_bytes()));
+  }
+  return is_luks1(saved) ? restore_luks1_header(device, saved)
+                         : restore_luks2_header(device, saved);
+}
+
+}  // namespace latchkey::keyslots

@@ -1,0 +1,41 @@
+// Headers of LUKS volumes as files: `latchkey header backup`, `restore`. A backup is what
+// cryptsetup luksHeaderBackup writes: every byte from the start of the volume to the end of its key
+// slots.
+//
+// Restoring over a header that can still be used is done like changing keys (luks_keyslots.h): at
+// each instant the volume opens with the keys it had or with those of the backup. Key material that
+// would lie over material still in use goes to a free place, as the header then says. Only where
+// there is no room for that, or the two headers are not laid out alike, or the present one cannot
+// be used, is the header written in place. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/block_device.h"
+#include "engine/bytes.h"
+#include "engine/result.h"
+#include "keyslots/volume_header.h"
+
+namespace latchkey::keyslots {
+
+// Header and key slots, bytes from the start of the device. kDamaged: no header that can be used.
+engine::Result<std::uint64_t> luks_header_extent(engine::BlockDevice& device);
+
+// The header and its key slots. Of a header that cannot be used, as much as any would take.
+engine::Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device);
+
+// In what a backup does not belong to a volume, one phrase each: another UUID, key size, cipher,
+// payload offset. Empty: it does.
+std::vector<std::string> why_backup_differs(const VolumeFacts& present, const VolumeFacts& backup);
+
+// `backup` is a whole backup, at least as long as its own header says. kDamaged: it holds no header
+// that can be used; kUsage: the device is too small for it; kSystem.
+engine::Result<void> restore_luks_header(engine::BlockDevice& device, engine::Bytes backup);
+
+// Internal: the two formats.
+engine::Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& backup);
+engine::Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& backup);
+
+}  // namespace latchkey::keyslots

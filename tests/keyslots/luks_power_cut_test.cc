@@ -1,0 +1,194 @@
+// The power fails at any write of any operation on key slots, and what was not synced is lost,
+// reordered or torn: the volume opens with the old key, the new key or both, and its data is right.
+#include <functional>
+#include <random>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "keyslots/luks/luks2_header.h"
+#include "tests/keyslots/luks_write_fixture.h"
+#include "tests/support/recording_device.h"
+
+namespace latchkey {
+namespace {
+
+using keyslots::LuksKeyslots;
+using test::ByteVector;
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+constexpr std::size_t kPayloadBytes = 64 * 1024;
+
+struct Operation {
+  const char* name;
+  // `opens_with`: which secrets may open the volume afterwards, in the middle, and before.
+  std::vector<std::string> before;
+  std::vector<std::string> after;
+  std::function<engine::Result<void>(LuksKeyslots&, const engine::SecretBytes&)> run;
+};
+
+engine::Result<void> dropped(engine::Result<unsigned> slot) {
+  return slot ? engine::Result<void>() : engine::Result<void>(std::move(slot).error());
+}
+
+std::vector<Operation> operations() {
+  const auto add = [](LuksKeyslots& slots, const engine::SecretBytes& key) {
+    return dropped(slots.add(key, engine::as_bytes("second"), test::cheap_kdf(), std::nullopt));
+  };
+  // The slot of LUKS1 that lies over the border of two sectors.
+  const auto add_six = [](LuksKeyslots& slots, const engine::SecretBytes& key) {
+    return dropped(slots.add(key, engine::as_bytes("second"), test::cheap_kdf(), 6));
+  };
+  const auto change = [](LuksKeyslots& slots, const engine::SecretBytes& key) {
+    return dropped(slots.change(key, 0, engine::as_bytes("second"), test::cheap_kdf()));
+  };
+  const auto add_and_remove = [add](LuksKeyslots& slots, const engine::SecretBytes& key) {
+    if (auto r = add(slots, key); !r) return r;
+    return slots.remove(0);
+  };
+  return {{"add", {"first"}, {"first", "second"}, add},
+          {"add to slot 6", {"first"}, {"first", "second"}, add_six},
+          {"change", {"first"}, {"second"}, change},
+          {"add, remove", {"first"}, {"second"}, add_and_remove}};
+}
+
+class LuksPowerCut : public testing::TestWithParam<unsigned> {
+ protected:
+  void SetUp() override {
+    seed_ = test::test_seed();
+    const std::size_t payload_at = GetParam() == 1 ? 2 * kMiB : 16 * kMiB;
+    auto memory =
+        std::make_shared<engine::MemoryDevice>(ByteVector(payload_at + kPayloadBytes), true);
+    auto options = test::cheap_options(GetParam());
+    options.key_bytes = 32;  // half the material to copy around
+    auto formatted = test::format_luks(GetParam(), *memory, options, "first");
+    ASSERT_TRUE(formatted.ok()) << formatted.error().message();
+    ASSERT_LE(formatted->payload_offset, payload_at);
+    volume_key_ = std::move(formatted->volume_key);
+    plain_ = test::random_bytes(memory->size_bytes() - formatted->payload_offset, seed_);
+    auto volume =
+        test::open_volume({memory, nullptr}, test::ring_of(test::passphrase("first")), {}, true);
+    ASSERT_NE(volume.plain, nullptr) << volume.message();
+    ASSERT_TRUE(volume.plain->write(0, plain_).ok());
+    initial_ = memory->copy_bytes();
+  }
+
+  // "first", "first second", "": the secrets that open an image, and its data is checked.
+  std::vector<std::string> keys_of(const ByteVector& image) {
+    std::vector<std::string> found;
+    for (const char* secret : {"first", "second"}) {
+      const auto volume =
+          test::open_volume({std::make_shared<engine::MemoryDevice>(image), nullptr},
+                            test::ring_of(test::passphrase(secret)));
+      if (volume.plain == nullptr) continue;
+      EXPECT_TRUE(test::same_bytes(test::all_bytes(*volume.plain), plain_));
+      found.emplace_back(secret);
+    }
+    return found;
+  }
+
+  void run(const Operation& operation, const ByteVector& initial) {
+    auto memory = std::make_shared<engine::MemoryDevice>(initial, true);
+    auto recorder = std::make_shared<test::RecordingDevice>(memory);
+    auto slots = keyslots::open_luks_keyslots(*recorder);
+    ASSERT_TRUE(slots.ok()) << slots.error().message();
+    auto done = operation.run(**slots, volume_key_);
+    ASSERT_TRUE(done.ok()) << done.error().message();
+    ASSERT_EQ(keys_of(memory->copy_bytes()), operation.after);
+    ASSERT_GE(recorder->count(), 6U);
+
+    std::mt19937_64 random(seed_);
+    bool seen_before = false;
+    for (std::size_t cut = 0; cut <= recorder->count(); ++cut) {
+      const test::CrashImages images(initial, recorder->log(), cut);
+      for (const ByteVector& image :
+           {images.everything(), images.nothing_unsynced(), images.some(random)}) {
+        const auto keys = keys_of(image);
+        ASSERT_FALSE(keys.empty()) << "nothing opens it when cut after operation " << cut;
+        seen_before = seen_before || keys == operation.before;
+        if (cut == recorder->count()) {
+          EXPECT_EQ(keys, operation.after);
+        }
+      }
+    }
+    EXPECT_TRUE(seen_before);
+  }
+
+  std::uint64_t seed_ = 0;
+  engine::SecretBytes volume_key_;
+  ByteVector plain_;
+  ByteVector initial_;
+};
+
+TEST_P(LuksPowerCut, EveryCutLeavesAVolumeThatOpens) {
+  for (const Operation& operation : operations()) {
+    SCOPED_TRACE(operation.name);
+    run(operation, initial_);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// The second operation after a cut finds what the first left: one copy old, or torn.
+TEST_P(LuksPowerCut, AndSoDoesTheNextOneAfterACut) {
+  const auto all = operations();
+  std::mt19937_64 random(seed_ + 1);
+  for (int round = 0; round < 6; ++round) {
+    auto memory = std::make_shared<engine::MemoryDevice>(initial_, true);
+    auto recorder = std::make_shared<test::RecordingDevice>(memory);
+    auto slots = keyslots::open_luks_keyslots(*recorder);
+    ASSERT_TRUE(slots.ok());
+    ASSERT_TRUE((*slots)->add(volume_key_, engine::as_bytes("third"), test::cheap_kdf(), 5).ok());
+    const std::size_t cut = random() % (recorder->count() + 1);
+    SCOPED_TRACE("first cut after operation " + std::to_string(cut));
+    run(all[random() % all.size()], test::CrashImages(initial_, recorder->log(), cut).some(random));
+    if (HasFatalFailure()) return;
+  }
+}
+
+// A first copy that is bad, and a second one that counts: it must not be the first to be written.
+TEST_P(LuksPowerCut, TheCopyThatCountsIsWrittenLast) {
+  if (GetParam() == 1) GTEST_SKIP() << "luks1 has one copy";
+  for (const std::size_t damaged : {std::size_t{0}, std::size_t{16384}}) {
+    SCOPED_TRACE(damaged);
+    ByteVector image = initial_;
+    image[damaged + 5000] ^= std::byte{1};
+    run(operations().front(), image);
+    if (HasFatalFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, LuksPowerCut, testing::Values(1U, 2U),
+                         [](const auto& one) { return fmt::format("Luks{}", one.param); });
+
+// Making a volume: it opens, or there is none.
+TEST(LuksFormatPowerCut, AVolumeThatIsBeingMadeOpensOrIsNone) {
+  const std::uint64_t seed = test::test_seed();
+  for (const unsigned version : {1U, 2U}) {
+    SCOPED_TRACE(version);
+    const ByteVector initial((version == 1 ? 3 : 17) * kMiB);
+    auto memory = std::make_shared<engine::MemoryDevice>(initial, true);
+    auto recorder = std::make_shared<test::RecordingDevice>(memory);
+    auto options = test::cheap_options(version);
+    options.key_bytes = 32;
+    ASSERT_TRUE(test::format_luks(version, *recorder, options, "first").ok());
+    std::mt19937_64 random(seed);
+    bool opened = false;
+    for (std::size_t cut = recorder->count() - 8; cut <= recorder->count(); ++cut) {
+      const test::CrashImages images(initial, recorder->log(), cut);
+      for (const ByteVector& image :
+           {images.everything(), images.nothing_unsynced(), images.some(random)}) {
+        const auto volume =
+            test::open_volume({std::make_shared<engine::MemoryDevice>(image), nullptr},
+                              test::ring_of(test::passphrase("first")));
+        opened = volume.plain != nullptr;
+        const bool none = volume.header == nullptr;
+        EXPECT_TRUE(opened || none) << volume.message();
+      }
+    }
+    EXPECT_TRUE(opened);
+  }
+}
+
+}  // namespace
+}  // namespace latchkey
