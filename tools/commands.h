@@ -12,6 +12,7 @@ void add_expose_command(CLI::App& app, int& exit_status);
 void add_mount_command(CLI::App& app, int& exit_status);
 void add_umount_command(CLI::App& app, int& exit_status);
 void add_key_command(CLI::App& app, int& exit_status);
+void add_bench_command(CLI::App& app, int& exit_status);
 void add_key_fetch(CLI::App& key, int& exit_status);  // `key fetch`
 
 }  // namespace latchkey::tools

@@ -56,7 +56,17 @@ const char* secret_name(keyslots::SecretKind kind) {
   return "key";
 }
 
-Json protector_json(const keyslots::Protector& protector) {
+// Null where --unlock-cost was not asked for.
+Json cost_json(const UnlockCosts* costs, unsigned region, unsigned protector) {
+  if (costs == nullptr) return nullptr;
+  const auto cost = costs->find({region, protector});
+  if (cost == costs->end()) return nullptr;
+  const UnlockCost& found = cost->second;
+  return {{"seconds", found.why_not.empty() ? Json(found.seconds) : Json(nullptr)},
+          {"why_not", found.why_not}};
+}
+
+Json protector_json(const keyslots::Protector& protector, Json cost) {
   Json takes = Json::array();
   for (const keyslots::SecretKind kind : protector.takes) takes.push_back(secret_name(kind));
   return {{"number", protector.number},
@@ -69,7 +79,8 @@ Json protector_json(const keyslots::Protector& protector) {
           {"needs_secret", protector.needs_secret},
           {"priority", protector.priority},
           {"usable", protector.unusable.empty()},
-          {"why_not", protector.unusable}};
+          {"why_not", protector.unusable},
+          {"unlock_cost", std::move(cost)}};
 }
 
 // Where a header that nobody named was found.
@@ -89,7 +100,8 @@ Json logical_json(const FoundLogicalVolume& one) {
           {"why_not", one.volume.why_not}};
 }
 
-Json volume_json(const FoundVolume& volume) {
+Json volume_json(const Region& region, const UnlockCosts* costs) {
+  const FoundVolume& volume = *region.volume;
   if (!volume.header) {
     return {{"format", nullptr},
             {"usable", false},
@@ -99,7 +111,9 @@ Json volume_json(const FoundVolume& volume) {
   const keyslots::VolumeFacts& facts = volume.header->facts();
   Json protectors = Json::array();
   for (const keyslots::Protector& protector : volume.header->protectors()) {
-    if (protector.on_disk) protectors.push_back(protector_json(protector));
+    if (!protector.on_disk) continue;
+    protectors.push_back(
+        protector_json(protector, cost_json(costs, region.number, protector.number)));
   }
   return {{"format", facts.format},
           {"usable", facts.unusable.empty()},
@@ -117,11 +131,11 @@ Json volume_json(const FoundVolume& volume) {
           {"protectors", std::move(protectors)}};
 }
 
-Json volume_or_null(const Region& region) {
-  return region.volume ? volume_json(*region.volume) : Json(nullptr);
+Json volume_or_null(const Region& region, const UnlockCosts* costs) {
+  return region.volume ? volume_json(region, costs) : Json(nullptr);
 }
 
-Json partition_json(const Region& region) {
+Json partition_json(const Region& region, const UnlockCosts* costs) {
   const engine::Partition& entry = region.entry;
   return {{"number", entry.number},
           {"offset_bytes", entry.offset},
@@ -131,16 +145,18 @@ Json partition_json(const Region& region) {
           {"name", entry.name},
           {"uuid", entry.uuid},
           {"content", content_json(region.content)},
-          {"volume", volume_or_null(region)}};
+          {"volume", volume_or_null(region, costs)}};
 }
 
 }  // namespace
 
-std::string info_json(const Image& image) {
+std::string info_json(const Image& image, const UnlockCosts* costs) {
   Json facts = Json::object();
   for (const auto& [name, value] : image.container.facts) facts[name] = value;
   Json partitions = Json::array();
-  for (const Region& region : image.partitions) partitions.push_back(partition_json(region));
+  for (const Region& region : image.partitions) {
+    partitions.push_back(partition_json(region, costs));
+  }
   Json logical_volumes = Json::array();
   for (const FoundLogicalVolume& one : image.logical_volumes) {
     logical_volumes.push_back(logical_json(one));
@@ -164,7 +180,7 @@ std::string info_json(const Image& image) {
         {"table_sector_bytes", image.table.sector_bytes},
         {"disk_id", image.table.disk_id},
         {"content", content_json(image.disk.content)},
-        {"volume", volume_or_null(image.disk)}}},
+        {"volume", volume_or_null(image.disk, costs)}}},
       {"partitions", std::move(partitions)},
       {"logical_volumes", std::move(logical_volumes)},
       {"notices", std::move(notices)},

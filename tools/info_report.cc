@@ -109,7 +109,19 @@ std::string how_to_open(const keyslots::Protector& protector) {
   return out;
 }
 
-void add_protectors(std::string& out, const keyslots::VolumeHeader& header) {
+// What --unlock-cost found, a line below the protector.
+void add_cost(std::string& out, const UnlockCosts* costs, unsigned region, unsigned protector) {
+  if (costs == nullptr) return;
+  const auto cost = costs->find({region, protector});
+  if (cost == costs->end()) return;
+  const std::string text = cost->second.why_not.empty()
+                               ? fmt::format("{:.2f} s here", cost->second.seconds)
+                               : "not measured: " + cost->second.why_not;
+  out += fmt::format("  {:<17} {}\n", "", text);
+}
+
+void add_protectors(std::string& out, const Region& region, const UnlockCosts* costs) {
+  const keyslots::VolumeHeader& header = *region.volume->header;
   bool any = false;
   for (const keyslots::Protector& protector : header.protectors()) {
     if (!protector.on_disk) continue;
@@ -121,13 +133,14 @@ void add_protectors(std::string& out, const keyslots::VolumeHeader& header) {
       out += fmt::format("  {:<17} {}\n", "",
                          protector.matches.empty() ? "ID " + protector.id : protector.matches);
     }
+    add_cost(out, costs, region.number, protector.number);
   }
   if (!any && header.key_count() > 0) {
     out += fmt::format("  no {} is in use: no key can open it\n", header.protector_noun());
   }
 }
 
-void add_volume(std::string& out, const Region& region) {
+void add_volume(std::string& out, const Region& region, const UnlockCosts* costs) {
   const FoundVolume& volume = *region.volume;
   if (!volume.header) {  // the error begins with the region's name
     out += fmt::format("\n{}\n", volume.error->message());
@@ -148,7 +161,7 @@ void add_volume(std::string& out, const Region& region) {
                      facts.payload_offset, facts.detached ? ", header in a file of its own" : "");
   if (!facts.state.empty()) out += fmt::format("  {:<17} {}\n", "state", facts.state);
   if (!facts.unusable.empty()) out += fmt::format("  {:<17} {}\n", "cannot open", facts.unusable);
-  add_protectors(out, *volume.header);
+  add_protectors(out, region, costs);
 }
 
 void add_logical_volumes(std::string& out, const Image& image) {
@@ -279,7 +292,7 @@ std::string next_command(const Image& image) {
   return "latchkey expose " + shell_quoted(image.path) + " DIR";
 }
 
-std::string info_text(const Image& image) {
+std::string info_text(const Image& image, const UnlockCosts* costs) {
   const std::uint64_t disk_bytes = image.container.disk->size_bytes();
   std::string out =
       fmt::format("{}: {}, {} ({} bytes)\n", engine::printable(image.path),
@@ -288,7 +301,7 @@ std::string info_text(const Image& image) {
     out += fmt::format("  {:<17} {}\n", name, value);
   }
   add_partitions(out, image);
-  for (const Region* region : image.encrypted()) add_volume(out, *region);
+  for (const Region* region : image.encrypted()) add_volume(out, *region, costs);
   add_logical_volumes(out, image);
   engine::Notices notices = image.notices;
   notices.append(image.logical_notices);

@@ -5,11 +5,13 @@
 #include <string>
 
 #include "tools/image.h"
+#include "tools/unlock_cost.h"
 
 namespace latchkey::tools {
 
-std::string info_text(const Image& image);
-std::string info_json(const Image& image);
+// `costs`: what --unlock-cost has measured; null where nobody asked.
+std::string info_text(const Image& image, const UnlockCosts* costs = nullptr);
+std::string info_json(const Image& image, const UnlockCosts* costs = nullptr);
 
 // Is every recognised header usable? A bad second copy is a warning and does not count.
 bool all_usable(const Image& image);

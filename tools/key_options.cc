@@ -44,6 +44,15 @@ void add_kek_options(CLI::App& command, KeyOptions& options) {
       ->needs(kek);
 }
 
+void add_kdf_limit_options(CLI::App& command, KeyOptions& options) {
+  add_option(command, "--max-kdf-memory", options.max_kdf_memory,
+             "most memory one key derivation may take, like 512M\n"
+             "(default: the smaller of 4 GiB and half of RAM)",
+             "SIZE");
+  add_option(command, "--max-kdf-time", options.max_kdf_seconds,
+             "most seconds one key derivation may take (default: 300)", "S");
+}
+
 void add_key_options(CLI::App& command, KeyOptions& options) {
   const auto add = [&command](const char* name, auto& value, const char* what, const char* text) {
     return add_option(command, name, value, what, text);
@@ -64,12 +73,7 @@ void add_key_options(CLI::App& command, KeyOptions& options) {
   add("--kek-unwrapped", options.kek_unwrapped, "what the vault's unwrapkey answered", "FILE");
   add("--header", options.header, "the volume's detached header, or a backup of it", "FILE");
   add("--keyslot", options.keyslot, "try only this keyslot", "N");
-  add("--max-kdf-memory", options.max_kdf_memory,
-      "most memory one key derivation may take, like 512M\n"
-      "(default: the smaller of 4 GiB and half of RAM)",
-      "SIZE");
-  add("--max-kdf-time", options.max_kdf_seconds,
-      "most seconds one key derivation may take (default: 300)", "S");
+  add_kdf_limit_options(command, options);
 }
 
 namespace {

@@ -39,6 +39,8 @@ struct KeyOptions {
 void add_key_options(CLI::App& command, KeyOptions& options);
 // --kek, --kek-passphrase-file and --pin-file alone.
 void add_kek_options(CLI::App& command, KeyOptions& options);
+// --max-kdf-memory and --max-kdf-time alone.
+void add_kdf_limit_options(CLI::App& command, KeyOptions& options);
 
 // Reads every secret the options name, and warns of what in them is not used. Errors: a file that
 // cannot be read or is empty (kUsage, kSystem), or whose key is wrapped and stays so.

@@ -4,13 +4,13 @@
 # To build the program.
 build_packages=(g++ cmake ninja-build pkg-config libssl-dev libfuse3-dev libfmt-dev libcli11-dev
                 nlohmann-json3-dev libargon2-dev libcurl4-openssl-dev libp11-kit-dev
-                libext2fs-dev libfsxfs-dev libbfio-dev)
+                libext2fs-dev libfsxfs-dev libbfio-dev libnbd-dev)
 # To use it: fusermount3 for ordinary users, ntfs-3g and fuse2fs for mount.
 run_packages=(fuse3 ntfs-3g fuse2fs)
 # The demo makes a disk and reads it back with somebody else's client.
 demo_packages=(cryptsetup-bin e2fsprogs fdisk libnbd-bin qemu-utils)
 # The tests: libraries, real peers, real clients and real file systems.
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libnbd-dev libnbd-bin nbdkit qemu-utils qemu-system-common
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libnbd-bin nbdkit qemu-utils qemu-system-common
                cryptsetup-bin fio e2fsprogs xfsprogs btrfs-progs dosfstools exfatprogs fdisk gdisk jq xxd
                util-linux openssl procps psmisc python3 xz-utils softhsm2 opensc dislocker libbde-utils lvm2)
 
