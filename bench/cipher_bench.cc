@@ -1,11 +1,13 @@
-// Sector ciphers alone, in cache: how fast each mode and sector size is on one core.
-//   build/release/bench/cipher_bench --benchmark_min_time=0.5
+// Sector ciphers alone, in cache: how fast each mode, sector size and variant is on one core, and
+// the bare AES rounds that no kernel can beat.
+//   build/release/bench/cipher_bench --benchmark_min_time=0.5 --benchmark_filter=avx512/aes-xts
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
-#include "engine/sector_cipher.h"
+#include "engine/ciphers/cipher_variants.h"
 
 namespace {
 
@@ -19,11 +21,12 @@ std::vector<std::byte> pattern(std::size_t size) {
   return out;
 }
 
-void run(benchmark::State& state, const std::string& name, std::size_t key_bytes, bool decrypt) {
+void run(benchmark::State& state, std::string_view variant, const std::string& name,
+         std::size_t key_bytes, bool decrypt) {
   auto spec = parse_cipher_spec(name);
   spec->sector_bytes = static_cast<std::uint32_t>(state.range(0));
   spec->tweak_stride = spec->sector_bytes / 512;
-  auto cipher = make_sector_cipher(*spec, SecretBytes::copy_of(pattern(key_bytes)));
+  auto cipher = make_sector_cipher(*spec, SecretBytes::copy_of(pattern(key_bytes)), variant);
   if (!cipher) {
     state.SkipWithError(cipher.error().message().c_str());
     return;
@@ -51,17 +54,37 @@ constexpr Case kCases[] = {
     {"aes-cbc-essiv:sha256", 32}, {"aes-cbc-plain", 16},    {"aes-cbc-eboiv", 16},
     {"aes-cbc-eboiv", 32},        {"aes-cbc-elephant", 32}, {"aes-cbc-elephant", 64}};
 
+void run_rounds(benchmark::State& state, std::string_view variant) {
+  for (auto _ : state) {
+    run_aes_rounds(variant, static_cast<std::size_t>(state.range(0) / 8), kCallBytes);
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kCallBytes));
+}
+
+void add(std::string_view variant, const Case& c, bool decrypt) {
+  const std::string name = std::string(variant) + "/" + c.cipher + "/" +
+                           std::to_string(c.key_bytes * 8) + (decrypt ? "/decrypt" : "/encrypt");
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [variant, c, decrypt](benchmark::State& state) {
+                                 run(state, variant, c.cipher, c.key_bytes, decrypt);
+                               })
+      ->ArgName("sector")
+      ->Arg(512)
+      ->Arg(4096);
+}
+
 const int registered = [] {
-  for (const Case& c : kCases) {
-    for (const bool decrypt : {true, false}) {
-      const std::string name = std::string(c.cipher) + "/" + std::to_string(c.key_bytes * 8) +
-                               (decrypt ? "/decrypt" : "/encrypt");
+  for (const std::string_view variant : usable_cipher_variants()) {
+    if (variant != kOpensslVariant) {
       benchmark::RegisterBenchmark(
-          name.c_str(),
-          [c, decrypt](benchmark::State& state) { run(state, c.cipher, c.key_bytes, decrypt); })
-          ->ArgName("sector")
-          ->Arg(512)
-          ->Arg(4096);
+          (std::string(variant) + "/rounds-alone").c_str(),
+          [variant](benchmark::State& state) { run_rounds(state, variant); })
+          ->ArgName("key")
+          ->Arg(128)
+          ->Arg(256);
+    }
+    for (const Case& c : kCases) {
+      for (const bool decrypt : {true, false}) add(variant, c, decrypt);
     }
   }
   return 0;
