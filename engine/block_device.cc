@@ -11,6 +11,11 @@ IoStatus BlockDevice::read(std::uint64_t offset, std::span<std::byte> into) noex
   return do_read(offset, into);
 }
 
+Loan BlockDevice::lend(std::uint64_t offset, std::size_t length) noexcept {
+  if (writable_ || length == 0 || !in_range(offset, length)) return {};
+  return do_lend(offset, length);
+}
+
 IoStatus BlockDevice::write(std::uint64_t offset, std::span<const std::byte> from,
                             WriteFlags flags) noexcept {
   if (!in_range(offset, from.size())) return IoCode::kOutOfRange;
@@ -68,6 +73,10 @@ Extent BlockDevice::extent_at(std::uint64_t offset, std::uint64_t length) const 
 
 void BlockDevice::prefetch(std::uint64_t offset, std::uint64_t length) noexcept {
   if (length > 0 && in_range(offset, length)) do_prefetch(offset, length);
+}
+
+Loan BlockDevice::do_lend(std::uint64_t, std::size_t) noexcept {
+  return {};
 }
 
 IoStatus BlockDevice::do_write(std::uint64_t, std::span<const std::byte>) noexcept {

@@ -50,6 +50,23 @@ struct Extent {
   bool reads_as_zero = false;  // true: NBD's ZERO
 };
 
+// Whoever lends bytes, see BlockDevice::lend(). Any thread; outlives its loans.
+class Lender {
+ public:
+  virtual ~Lender() = default;
+  virtual bool intact(std::span<const std::byte> bytes) const noexcept = 0;
+};
+
+// Bytes of a device where it has them in memory, to be used in place of a copy. They may turn bad
+// while they are used (a file that shrank, storage that failed): what was made from them counts
+// only if intact() says so afterwards. If not, read() says what is wrong.
+struct Loan {
+  std::span<const std::byte> bytes;  // empty: nothing is lent
+  const Lender* lender = nullptr;
+
+  bool intact() const noexcept { return lender->intact(bytes); }
+};
+
 class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
@@ -61,6 +78,9 @@ class BlockDevice {
   bool writable() const noexcept { return writable_; }
 
   IoStatus read(std::uint64_t offset, std::span<std::byte> into) noexcept;
+  // All of the range, for as long as the device lives, or nothing: then it has to be read. Devices
+  // that can be written lend nothing.
+  Loan lend(std::uint64_t offset, std::size_t length) noexcept;
   IoStatus write(std::uint64_t offset, std::span<const std::byte> from,
                  WriteFlags flags = WriteFlags::kNone) noexcept;
   IoStatus write_zeroes(std::uint64_t offset, std::uint64_t length,
@@ -97,6 +117,7 @@ class BlockDevice {
 
   // Called with a positive length inside the device; the writing ones only where writable.
   virtual IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept = 0;
+  virtual Loan do_lend(std::uint64_t offset, std::size_t length) noexcept;
   virtual IoStatus do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept;
   // Default: writes zeros in pieces with do_write(); kFastZero is refused.
   virtual IoStatus do_write_zeroes(std::uint64_t offset, std::uint64_t length,

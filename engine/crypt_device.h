@@ -35,6 +35,7 @@ class CryptDevice final : public BlockDevice {
   void do_prefetch(std::uint64_t offset, std::uint64_t length) noexcept override;
 
   bool whole_sectors(std::uint64_t offset, std::uint64_t length) const noexcept;
+  bool decrypt_from_loan(std::uint64_t offset, std::span<std::byte> into) noexcept;
 
   const DevicePtr below_;
   const std::uint64_t source_offset_;

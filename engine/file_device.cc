@@ -95,6 +95,8 @@ FileDevice::FileDevice(int fd, std::string path, const Geometry& geometry, bool 
       fd_(fd),
       path_(std::move(path)),
       regular_file_(regular_file),
+      mapping_(regular_file && !geometry.writable ? FileMapping::map(fd, geometry.size_bytes)
+                                                  : nullptr),
       faults_(path_) {}
 
 FileDevice::~FileDevice() {
@@ -114,6 +116,11 @@ IoStatus FileDevice::do_read(std::uint64_t offset, std::span<std::byte> into) no
     into = into.subspan(static_cast<std::size_t>(n));
   }
   return {};
+}
+
+Loan FileDevice::do_lend(std::uint64_t offset, std::size_t length) noexcept {
+  if (!mapping_) return {};
+  return {.bytes = mapping_->lend(offset, length), .lender = mapping_.get()};
 }
 
 IoStatus FileDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {

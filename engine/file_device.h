@@ -1,4 +1,5 @@
-// The bottom of every stack: a regular file or a block device, by pread and pwrite.
+// The bottom of every stack: a regular file or a block device, by pread and pwrite. A regular file
+// that is only read lends its bytes out of the page cache, too.
 //
 // A reader holds a shared lock and a writer an exclusive one: flock() and, for QEMU, the byte locks
 // it looks at (file_lock.h). Block devices are opened O_EXCL for writing. Read-only means opened
@@ -12,6 +13,7 @@
 
 #include "engine/block_device.h"
 #include "engine/fault_log.h"
+#include "engine/file_mapping.h"
 #include "engine/notices.h"
 #include "engine/result.h"
 
@@ -36,6 +38,7 @@ class FileDevice final : public GrowableDevice {
  private:
   FileDevice(int fd, std::string path, const Geometry& geometry, bool regular_file);
   IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override;
+  Loan do_lend(std::uint64_t offset, std::size_t length) noexcept override;
   IoStatus do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept override;
   IoStatus do_write_zeroes(std::uint64_t offset, std::uint64_t length,
                            WriteFlags flags) noexcept override;
@@ -49,6 +52,7 @@ class FileDevice final : public GrowableDevice {
   const int fd_;
   const std::string path_;
   const bool regular_file_;
+  const std::unique_ptr<FileMapping> mapping_;  // null where there is none
   std::atomic<bool> failed_{false};
   FaultReporter faults_;
 };

@@ -44,6 +44,14 @@ IoStatus MapDevice::do_read(std::uint64_t offset, std::span<std::byte> into) noe
   return {};
 }
 
+// Only out of one extent: what lies in two is not in one piece of memory.
+Loan MapDevice::do_lend(std::uint64_t offset, std::size_t length) noexcept {
+  MappedExtent extent;
+  if (!map_->lookup(offset, length, extent).ok() || !locate(extent).ok()) return {};
+  if (extent.placement != Placement::kData || extent.length < length) return {};
+  return below_[extent.device]->lend(extent.offset, length);
+}
+
 // Any other refusal comes before kOnlyZeros, wherever in the range they lie: what that one says is
 // that zeros would be taken.
 template <class AskBelow, class TakesBlank>

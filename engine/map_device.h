@@ -25,6 +25,7 @@ class MapDevice final : public BlockDevice {
 
  private:
   IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override;
+  Loan do_lend(std::uint64_t offset, std::size_t length) noexcept override;
   IoStatus do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept override;
   IoStatus do_write_zeroes(std::uint64_t offset, std::uint64_t length,
                            WriteFlags flags) noexcept override;
