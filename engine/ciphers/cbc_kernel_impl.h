@@ -220,14 +220,14 @@ class CbcEncryption {
 
 template <class V, template <class, int> class Direction>
 void cbc_crypt(const Schedule& schedule, const Request& request) {
-  switch (schedule.encrypt.rounds) {
-    case 10:
-      return Direction<V, 10>::run(schedule, request);
-    case 12:
-      return Direction<V, 12>::run(schedule, request);
-    default:
-      return Direction<V, 14>::run(schedule, request);
+  if (schedule.encrypt.rounds == 10) {
+    Direction<V, 10>::run(schedule, request);
+  } else if (schedule.encrypt.rounds == 12) {
+    Direction<V, 12>::run(schedule, request);
+  } else {
+    Direction<V, 14>::run(schedule, request);
   }
+  V::clear_registers();
 }
 
 }  // namespace latchkey::engine::kernels

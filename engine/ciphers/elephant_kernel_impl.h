@@ -276,11 +276,13 @@ template <class V, class Narrow>
 void elephant_encrypt(const Schedule& schedule, const Request& request) {
   elephant_split<V, Narrow>(
       request, [&](auto kernel, const Request& part) { kernel.encrypt(schedule, part); });
+  V::clear_registers();
 }
 template <class V, class Narrow>
 void elephant_decrypt(const Schedule& schedule, const Request& request) {
   elephant_split<V, Narrow>(
       request, [&](auto kernel, const Request& part) { kernel.decrypt(schedule, part); });
+  V::clear_registers();
 }
 
 }  // namespace latchkey::engine::kernels

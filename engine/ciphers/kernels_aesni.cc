@@ -58,6 +58,27 @@ struct Aesni {
   static Reg shift_in(Reg before, Reg /*r*/) { return before; }
   static Reg gather(const unsigned char* p, std::size_t /*stride*/) { return load(p); }
   static void scatter(unsigned char* p, std::size_t /*stride*/, Reg r) { store(p, r); }
+  static void clear_registers() {
+    __asm__ volatile(
+        "pxor %%xmm0, %%xmm0\n"
+        "pxor %%xmm1, %%xmm1\n"
+        "pxor %%xmm2, %%xmm2\n"
+        "pxor %%xmm3, %%xmm3\n"
+        "pxor %%xmm4, %%xmm4\n"
+        "pxor %%xmm5, %%xmm5\n"
+        "pxor %%xmm6, %%xmm6\n"
+        "pxor %%xmm7, %%xmm7\n"
+        "pxor %%xmm8, %%xmm8\n"
+        "pxor %%xmm9, %%xmm9\n"
+        "pxor %%xmm10, %%xmm10\n"
+        "pxor %%xmm11, %%xmm11\n"
+        "pxor %%xmm12, %%xmm12\n"
+        "pxor %%xmm13, %%xmm13\n"
+        "pxor %%xmm14, %%xmm14\n"
+        "pxor %%xmm15, %%xmm15\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+              "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+  }
 
   static Reg add_words(Reg a, Reg b) { return _mm_add_epi32(a, b); }
   static Reg subtract_words(Reg a, Reg b) { return _mm_sub_epi32(a, b); }

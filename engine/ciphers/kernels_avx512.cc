@@ -100,6 +100,30 @@ struct Avx512 {
     rows[2] = _mm512_shuffle_i32x4(a, b, 0xdd);
     rows[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
   }
+  static void clear_registers() {
+    __asm__ volatile(
+        "vzeroall\n"
+        "vpxord %%zmm16, %%zmm16, %%zmm16\n"
+        "vpxord %%zmm17, %%zmm17, %%zmm17\n"
+        "vpxord %%zmm18, %%zmm18, %%zmm18\n"
+        "vpxord %%zmm19, %%zmm19, %%zmm19\n"
+        "vpxord %%zmm20, %%zmm20, %%zmm20\n"
+        "vpxord %%zmm21, %%zmm21, %%zmm21\n"
+        "vpxord %%zmm22, %%zmm22, %%zmm22\n"
+        "vpxord %%zmm23, %%zmm23, %%zmm23\n"
+        "vpxord %%zmm24, %%zmm24, %%zmm24\n"
+        "vpxord %%zmm25, %%zmm25, %%zmm25\n"
+        "vpxord %%zmm26, %%zmm26, %%zmm26\n"
+        "vpxord %%zmm27, %%zmm27, %%zmm27\n"
+        "vpxord %%zmm28, %%zmm28, %%zmm28\n"
+        "vpxord %%zmm29, %%zmm29, %%zmm29\n"
+        "vpxord %%zmm30, %%zmm30, %%zmm30\n"
+        "vpxord %%zmm31, %%zmm31, %%zmm31\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+              "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
+              "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
+              "xmm28", "xmm29", "xmm30", "xmm31");
+  }
 
   static Reg add_words(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
   static Reg subtract_words(Reg a, Reg b) { return _mm512_sub_epi32(a, b); }

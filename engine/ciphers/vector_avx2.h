@@ -86,6 +86,11 @@ struct Avx2 {
       store(p + stride + i * 16, _mm256_permute2x128_si256(blocks[i], blocks[i + 1], 0x31));
     }
   }
+  static void clear_registers() {
+    __asm__ volatile("vzeroall" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                           "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+  }
 
   static Reg add_words(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
   static Reg subtract_words(Reg a, Reg b) { return _mm256_sub_epi32(a, b); }

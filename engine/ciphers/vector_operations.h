@@ -8,6 +8,7 @@
 //   round_key(p)                  16 bytes, repeated in every block
 //   numbers(n, stride, mask)      block j is LE128((n + j * stride) & mask)
 //   topmost_bit()                 2^127 in every block
+//   clear_registers()             of every vector register, where keys and tweaks were
 // for XTS:
 //   spread<N>(p)                  the tweak at p, repeated: block j multiplied by x^(j + N)
 //   times_x<N>(r)                 every block multiplied by x^N in GF(2^128), N < 56

@@ -121,6 +121,7 @@ void xts_crypt(const Schedule& schedule, const Request& request) {
   } else {
     XtsKernel<V, kDecrypt, 14>::run(schedule, request);
   }
+  V::clear_registers();
 }
 
 }  // namespace latchkey::engine::kernels

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
+#include "engine/ciphers/cipher_variants.h"
 #include "engine/ciphers/elephant_diffuser.h"
 #include "engine/sector_cipher.h"
 #include "tests/support/test_bytes.h"
@@ -22,13 +23,15 @@ using test::random_bytes;
 
 std::unique_ptr<SectorCipher> cipher(const std::string& name, const ByteVector& key,
                                      std::uint32_t sector_bytes, std::uint64_t first_tweak,
-                                     std::uint32_t stride = 1) {
+                                     std::uint32_t stride = 1, std::string_view variant = "") {
   auto spec = parse_cipher_spec(name);
   EXPECT_TRUE(spec.ok());
   spec->sector_bytes = sector_bytes;
   spec->first_tweak = first_tweak;
   spec->tweak_stride = stride;
-  auto made = make_sector_cipher(*spec, SecretBytes::copy_of(key));
+  const SecretBytes secret = SecretBytes::copy_of(key);
+  auto made = variant.empty() ? make_sector_cipher(*spec, secret)
+                              : make_sector_cipher(*spec, secret, variant);
   EXPECT_TRUE(made.ok()) << made.error().message();
   return made.ok() ? std::move(*made) : nullptr;
 }
@@ -110,13 +113,15 @@ TEST(BitlockerCipher, EboivIsCbcUnderTheEncryptedByteOffset) {
     for (const std::uint32_t sector_bytes : {512U, 1024U, 2048U, 4096U}) {
       const ByteVector plain = random_bytes(sector_bytes, seed + 1);
       for (const std::uint64_t tweak : kTweaks) {
-        const auto fast = cipher("aes-cbc-eboiv", key, sector_bytes, tweak);
         const ByteVector expected = slow_cbc(key, tweak * sector_bytes, plain);
-        ByteVector out(sector_bytes);
-        fast->encrypt(0, plain, out);
-        EXPECT_EQ(out, expected) << sector_bytes << " " << tweak;
-        fast->decrypt(0, out, out);
-        EXPECT_EQ(out, plain);
+        for (const std::string_view variant : usable_cipher_variants()) {
+          const auto fast = cipher("aes-cbc-eboiv", key, sector_bytes, tweak, 1, variant);
+          ByteVector out(sector_bytes);
+          fast->encrypt(0, plain, out);
+          EXPECT_EQ(out, expected) << variant << " " << sector_bytes << " " << tweak;
+          fast->decrypt(0, out, out);
+          EXPECT_EQ(out, plain);
+        }
       }
     }
   }
@@ -134,12 +139,14 @@ TEST(BitlockerCipher, ElephantIsSectorKeyDiffuserAndCbc) {
         const std::uint64_t offset = tweak * sector_bytes;
         const ByteVector plain = slow_elephant_plaintext(key, offset, diffused);
         const ByteVector ciphertext = slow_cbc(cbc_key, offset, diffused);
-        const auto fast = cipher("aes-cbc-elephant", key, sector_bytes, tweak);
-        ByteVector out(sector_bytes);
-        fast->encrypt(0, plain, out);
-        EXPECT_EQ(out, ciphertext) << sector_bytes << " " << tweak;
-        fast->decrypt(0, ciphertext, out);
-        EXPECT_EQ(out, plain) << sector_bytes << " " << tweak;
+        for (const std::string_view variant : usable_cipher_variants()) {
+          const auto fast = cipher("aes-cbc-elephant", key, sector_bytes, tweak, 1, variant);
+          ByteVector out(sector_bytes);
+          fast->encrypt(0, plain, out);
+          EXPECT_EQ(out, ciphertext) << variant << " " << sector_bytes << " " << tweak;
+          fast->decrypt(0, ciphertext, out);
+          EXPECT_EQ(out, plain) << variant << " " << sector_bytes << " " << tweak;
+        }
       }
     }
   }
@@ -223,19 +230,11 @@ ByteVector read_at(std::ifstream& in, std::uint64_t offset, std::size_t size) {
 
 // The boot sector decrypts with the tweak of the place it was moved to, names the place of the
 // master file table, and there is its first record; what comes out goes back in bit by bit.
-TEST_P(RealVolumes, DecryptAndEncryptAsWindowsDid) {
-  const char* folder = std::getenv("LATCHKEY_CORPUS");
-  const RealVolume& volume = GetParam();
-  const auto path = std::filesystem::path(folder != nullptr ? folder : "") / volume.file;
-  if (folder == nullptr || !std::filesystem::exists(path)) {
-    GTEST_SKIP() << "LATCHKEY_CORPUS does not name a folder with " << volume.file;
-  }
-  std::ifstream image(path, std::ios::binary);
-  const auto c = cipher(volume.cipher, from_hex(volume.key), volume.sector_bytes, 0);
+void check_volume(const RealVolume& volume, std::ifstream& image, const SectorCipher& c) {
   const std::size_t size = std::size_t{4} * 4096;
   const ByteVector moved = read_at(image, volume.relocated_start, size / 2);
   ByteVector boot(moved.size());
-  c->decrypt(volume.relocated_start / volume.sector_bytes, moved, boot);
+  c.decrypt(volume.relocated_start / volume.sector_bytes, moved, boot);
   EXPECT_TRUE(starts_with(boot, 3, "NTFS    "));
   EXPECT_EQ(0xaa55, load_le<std::uint16_t>(boot, 510));
   const std::uint64_t cluster_bytes =
@@ -243,13 +242,28 @@ TEST_P(RealVolumes, DecryptAndEncryptAsWindowsDid) {
   const std::uint64_t table = load_le<std::uint64_t>(boot, 48) * cluster_bytes;
   const ByteVector ciphertext = read_at(image, table, size);
   ByteVector records(size);
-  c->decrypt(table / volume.sector_bytes, ciphertext, records);
+  c.decrypt(table / volume.sector_bytes, ciphertext, records);
   EXPECT_TRUE(starts_with(records, 0, "FILE"));
   ByteVector again(size);
-  c->encrypt(table / volume.sector_bytes, records, again);
+  c.encrypt(table / volume.sector_bytes, records, again);
   EXPECT_EQ(again, ciphertext);
-  c->encrypt(volume.relocated_start / volume.sector_bytes, boot, boot);
+  c.encrypt(volume.relocated_start / volume.sector_bytes, boot, boot);
   EXPECT_EQ(boot, moved);
+}
+
+TEST_P(RealVolumes, DecryptAndEncryptAsWindowsDid) {
+  const char* folder = std::getenv("LATCHKEY_CORPUS");
+  const RealVolume& volume = GetParam();
+  const auto path = std::filesystem::path(folder != nullptr ? folder : "") / volume.file;
+  if (folder == nullptr || !std::filesystem::exists(path)) {
+    GTEST_SKIP() << "LATCHKEY_CORPUS does not name a folder with " << volume.file;
+  }
+  for (const std::string_view variant : usable_cipher_variants()) {
+    SCOPED_TRACE(variant);
+    std::ifstream image(path, std::ios::binary);
+    check_volume(volume, image,
+                 *cipher(volume.cipher, from_hex(volume.key), volume.sector_bytes, 0, 1, variant));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
