@@ -91,7 +91,7 @@ TEST(VhdCreate, QemuSeesTheSame) {
     write_file(dir / "a.vhd", opened.file->copy_bytes());
     write_file(dir / "a.raw", read_all(opened.disk()));
     const std::string path = dir.path().string();
-    EXPECT_TRUE(shell("qemu-img compare -s -f vpc -F raw " + path + "/a.vhd " + path + "/a.raw"));
+    EXPECT_TRUE(shell("qemu-img compare -f vpc -F raw " + path + "/a.vhd " + path + "/a.raw"));
     EXPECT_TRUE(shell("qemu-img info -f vpc " + path + "/a.vhd | grep -q 7340032"));
   }
 }

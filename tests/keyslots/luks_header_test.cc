@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "keyslots/luks/luks2_header.h"
 #include "keyslots/luks/luks_check.h"
 #include "keyslots/luks/luks_header_copy.h"
 #include "tests/keyslots/luks_builder.h"
