@@ -122,6 +122,7 @@ class MountPresenter final : public Presenter {
     warn_of_unclean(*plan);
     frontends::DirectoryOptions visible;
     visible.source = opened.image.path;
+    visible.page_cache = true;  // for drivers in user space; the kernel's ask a loop device
     // ntfs-3g is setuid root, and FUSE counts it as another user. Who may read the file is decided
     // by its mode all the same.
     visible.allow_other = plan->driver == Driver::kNtfs3g && may_allow_other();

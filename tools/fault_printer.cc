@@ -1,14 +1,13 @@
 #include "tools/fault_printer.h"
 
 #include <chrono>
-#include <csignal>
 #include <exception>
 #include <string>
 
-#include <pthread.h>
 #include <syslog.h>
 
 #include "engine/fault_log.h"
+#include "engine/thread_signals.h"
 #include "tools/exit_status.h"
 
 namespace latchkey::tools {
@@ -20,12 +19,8 @@ constexpr std::chrono::milliseconds kPatience{100};
 }  // namespace
 
 FaultPrinter::FaultPrinter() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // inherited by the thread
+  const engine::SignalsBlocked for_the_thread;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 FaultPrinter::~FaultPrinter() {

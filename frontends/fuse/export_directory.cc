@@ -6,7 +6,10 @@
 #include <cstdarg>
 #include <cstdio>
 #include <mutex>
+#include <new>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -160,6 +163,7 @@ class ExportDirectory::Session {
   Result<void> open(const DirectoryOptions& options) {
     if (auto usable = fuse_usable(); !usable.ok()) return usable;
     const LogCapture log;
+    served_.page_cache = options.page_cache && !any_writable(served_.list);
     const std::string joined = mount_options(served_.list, options);
     std::array<char*, 4> arguments = {const_cast<char*>("latchkey"), const_cast<char*>("-o"),
                                       const_cast<char*>(joined.c_str()), nullptr};
@@ -172,6 +176,7 @@ class ExportDirectory::Session {
       return mount_failure(directory_, log);
     }
     mounted_ = true;
+    if (auto ready = prepare_read_ahead(); !ready.ok()) return ready;
     workers_ = std::make_unique<SessionWorkers>(session_);
     const unsigned per_machine = 2 * std::max(1U, std::thread::hardware_concurrency());
     const unsigned count =
@@ -201,6 +206,8 @@ class ExportDirectory::Session {
     if (closed_) return {};
     closed_ = true;
     if (workers_) workers_->stop();
+    served_.read_ahead = nullptr;
+    read_ahead_.reset();
     if (session_ != nullptr) {
       const LogCapture log;  // "not mounted": somebody else has just unmounted, or hide() did
       if (mounted_) fuse_session_unmount(session_);
@@ -211,6 +218,19 @@ class ExportDirectory::Session {
   }
 
  private:
+  // The kernel reads ahead itself where it caches.
+  Result<void> prepare_read_ahead() {
+    if (served_.page_cache || any_writable(served_.list)) return {};
+    try {
+      served_.read_ahead = &read_ahead_.emplace();
+    } catch (const std::system_error& error) {
+      return Error::system("cannot start a thread", error.code().value());
+    } catch (const std::bad_alloc&) {
+      return Error::system("cannot start a thread", ENOMEM);
+    }
+    return {};
+  }
+
   // All of them, also after one has failed: they may live on different files.
   Result<void> flush_all() {
     constexpr const char* kWhatToDo =
@@ -238,6 +258,7 @@ class ExportDirectory::Session {
 
   const std::string directory_;
   ServedExports served_;
+  std::optional<ReadAhead> read_ahead_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
   bool closed_ = false;

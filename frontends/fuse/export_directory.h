@@ -33,6 +33,11 @@ struct DirectoryOptions {
   // Lets processes of other users ask at all; modes and owners still decide. An ordinary user needs
   // the line user_allow_other in /etc/fuse.conf for it.
   bool allow_other = false;
+  // Whether the kernel keeps what was read. Without it requests are as large as the reader's, which
+  // is the faster way to copy; with it small reads and mmap work well. Where a device is writable
+  // there is no cache: `disk` and `p1` are the same bytes under two names, and the kernel caches by
+  // file.
+  bool page_cache = false;
 };
 
 class ExportDirectory {

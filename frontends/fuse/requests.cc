@@ -4,8 +4,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -26,7 +24,7 @@ constexpr double kForeverSeconds = 24.0 * 3600;
 // and back, whatever its size.
 constexpr blksize_t kPreferredBytes = 256L * 1024;
 
-thread_local std::span<std::byte> worker_buffer;
+thread_local TransferBuffer* worker_buffer = nullptr;
 
 const ServedExports& served(fuse_req_t request) {
   return *static_cast<const ServedExports*>(fuse_req_userdata(request));
@@ -145,16 +143,9 @@ void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   }
   // A device cannot become empty, and must not pretend that it did.
   if ((file->flags & O_TRUNC) != 0) return void(fuse_reply_err(request, EPERM));
-  // `disk` and `p1` are the same bytes under two names. The kernel caches pages by file, so with
-  // its cache a write through one would leave stale pages in the other: writable directories go
-  // without. It is also the faster way to read much at once, because requests are then as large as
-  // the reader's. Where nothing can be written the cache is right, and mmap and small reads profit.
-  bool any_writable = false;
-  for (const Export& other : served(request).list.exports) {
-    any_writable = any_writable || other.device->writable();
-  }
-  file->direct_io = any_writable ? 1 : 0;
-  file->keep_cache = any_writable ? 0 : 1;
+  const bool page_cache = served(request).page_cache;
+  file->direct_io = page_cache ? 0 : 1;
+  file->keep_cache = page_cache ? 1 : 0;
   fuse_reply_open(request, file);
 }
 
@@ -166,15 +157,16 @@ void read_file(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t off
                fuse_file_info* /*file*/) {
   BlockDevice* device = nullptr;
   if (!find_device(request, inode, device)) return;
-  if (offset < 0 || size > worker_buffer.size()) return void(fuse_reply_err(request, EINVAL));
+  if (offset < 0 || size > kMaxTransferBytes) return void(fuse_reply_err(request, EINVAL));
   const auto start = static_cast<std::uint64_t>(offset);
   const std::uint64_t end = device->size_bytes();
   if (start >= end) return void(fuse_reply_buf(request, nullptr, 0));
-  const auto into =
-      worker_buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(size, end - start)));
-  const auto status = device->read(start, into);
+  const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(size, end - start));
+  ReadAhead* const ahead = served(request).read_ahead;
+  const auto status = ahead != nullptr ? ahead->read(*device, start, length, *worker_buffer)
+                                       : device->read(start, worker_buffer->span().first(length));
   if (!status.ok()) return void(fuse_reply_err(request, fuse_errno(status)));
-  fuse_reply_buf(request, reinterpret_cast<const char*>(into.data()), into.size());
+  fuse_reply_buf(request, reinterpret_cast<const char*>(worker_buffer->span().data()), length);
 }
 
 void write_file(fuse_req_t request, fuse_ino_t inode, const char* bytes, std::size_t size,
@@ -257,8 +249,8 @@ void read_directory(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_
   const ServedFolder* folder = folder_of(all, inode);
   if (folder == nullptr) return void(fuse_reply_err(request, ENOTDIR));
   if (offset < 0) return void(fuse_reply_err(request, EINVAL));
-  const std::size_t room = std::min(size, worker_buffer.size());
-  auto* const buffer = reinterpret_cast<char*>(worker_buffer.data());
+  const std::size_t room = std::min(size, kMaxTransferBytes);
+  auto* const buffer = reinterpret_cast<char*>(worker_buffer->span().data());
   std::size_t used = 0;
   // Entry numbers are the offsets: ".", "..", then what is in it.
   for (auto i = static_cast<std::size_t>(offset); i < folder->children.size() + 2; ++i) {
@@ -323,19 +315,12 @@ void refuse_rename(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name
 
 }  // namespace
 
-void WorkerBuffer::Free::operator()(std::byte* bytes) const noexcept {
-  std::free(bytes);
-}
-
 WorkerBuffer::WorkerBuffer() {
-  constexpr std::size_t kPageBytes = 4096;
-  bytes_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kMaxTransferBytes)));
-  if (!bytes_) throw std::bad_alloc();
-  worker_buffer = {bytes_.get(), kMaxTransferBytes};
+  worker_buffer = &buffer_;
 }
 
 WorkerBuffer::~WorkerBuffer() {
-  worker_buffer = {};
+  worker_buffer = nullptr;
 }
 
 const fuse_lowlevel_ops& export_operations() noexcept {

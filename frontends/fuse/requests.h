@@ -12,8 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
-#include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -21,11 +19,10 @@
 #include <sys/types.h>
 
 #include "frontends/export.h"
+#include "frontends/fuse/read_ahead.h"
+#include "frontends/fuse/transfer_buffer.h"
 
 namespace latchkey::frontends {
-
-// The most one READ or WRITE carries; what libfuse's receive buffer holds.
-inline constexpr std::size_t kMaxTransferBytes = std::size_t{1024} * 1024;
 
 inline constexpr fuse_ino_t kFirstFileInode = FUSE_ROOT_ID + 1;
 
@@ -43,6 +40,8 @@ struct ServedExports {
   uid_t owner = 0;
   gid_t group = 0;
   std::timespec mounted_at{};
+  bool page_cache = false;          // DirectoryOptions; false where a device is writable
+  ReadAhead* read_ahead = nullptr;  // where nothing is cached and nothing can be written
   // Writes the storage failed to take. A driver above (ext4 on a loop device) writes back long
   // after write(2) returned, so its user may never hear of them: close() says so.
   mutable std::atomic<std::uint64_t> lost_writes{0};
@@ -66,10 +65,7 @@ class WorkerBuffer {
   WorkerBuffer& operator=(const WorkerBuffer&) = delete;
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const noexcept;
-  };
-  std::unique_ptr<std::byte[], Free> bytes_;
+  TransferBuffer buffer_;
 };
 
 // The bytes of a device that do not read as zeros, as far as a bounded look tells.

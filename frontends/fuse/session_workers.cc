@@ -13,6 +13,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "engine/thread_signals.h"
+
 namespace latchkey::frontends {
 namespace {
 
@@ -32,8 +34,7 @@ engine::Result<void> install_wake_handler() {
 }
 
 void accept_only_wake() noexcept {
-  sigset_t set;
-  sigfillset(&set);
+  sigset_t set = engine::signals_from_outside();
   sigdelset(&set, wake_signal());
   pthread_sigmask(SIG_SETMASK, &set, nullptr);
 }

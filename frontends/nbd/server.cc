@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstdint>
 #include <list>
 #include <new>
@@ -19,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/thread_signals.h"
 #include "engine/unique_fd.h"
 #include "frontends/nbd/handshake.h"
 #include "frontends/nbd/listener.h"
@@ -57,22 +57,6 @@ int poll_timeout(Clock::time_point now, std::optional<Clock::time_point> until) 
 bool passing_shortage(int sys_errno) noexcept {
   return sys_errno == EMFILE || sys_errno == ENFILE || sys_errno == ENOBUFS || sys_errno == ENOMEM;
 }
-
-// Threads started in this scope get no signals: those are for whoever runs the process.
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 }  // namespace
 
@@ -180,7 +164,7 @@ void NbdServer::Impl::start(UniqueFd socket) {
     Connection& connection = starting.emplace_back();
     connection.socket = std::move(socket);
     connection.deadline = Clock::now() + options_.handshake_timeout;
-    const SignalsBlocked blocked;
+    const engine::SignalsBlocked blocked;
     connection.thread = std::thread([this, &connection] { work(connection); });
   } catch (const std::system_error&) {
     return;  // no more threads: the socket closes

@@ -53,13 +53,18 @@ printf end | dd of="$work/sparse.img" bs=1 seek=$((900 * 1024 * 1024)) conv=notr
 cp --sparse=auto "$dir/disk" "$work/copy"
 cmp "$work/sparse.img" "$work/copy"
 [ "$(du -k "$work/copy" | cut -f1)" -lt 4096 ] || fail "the copy is not sparse"
+rm "$work/copy"
+
+echo "== with the page cache files can be mapped"
+"$LATCHKEY" umount "$dir"
+expect 2 'read-write' "$LATCHKEY" expose --page-cache --read-write "$work/sparse.img" "$dir"
+"$LATCHKEY" expose --page-cache "$work/sparse.img" "$dir"
 python3 - "$dir/disk" <<'PY'
 import mmap, sys
 with open(sys.argv[1], "rb") as f:
     m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     assert m[900 * 1024 * 1024:][:3] == b"end"
 PY
-rm "$work/copy"
 
 echo "== while in use it stays mounted"
 exec 9<"$dir/disk"

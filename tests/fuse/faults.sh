@@ -23,6 +23,32 @@ kill "$server"
 wait "$server" || fail "exit status $?"
 [ "$(grep -c "$work/image: .* at byte 8388608" "$work/stderr")" = 1 ] || fail "on stderr: $(cat "$work/stderr")"
 
+echo "== an encrypted one, which is read out of the page cache"
+need cryptsetup nbdcopy
+printf secret >"$work/pass"
+truncate -s 64M "$work/luks"
+cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file "$work/pass" \
+  "$work/luks"
+key=(--key-file "$work/pass")
+"$LATCHKEY" expose --foreground "$work/luks" "$dir" "${key[@]}" >"$work/out" 2>"$work/stderr" &
+server=$!
+await grep -q '^ready ' "$work/out" || fail "not ready: $(cat "$work/stderr")"
+"$LATCHKEY" serve "$work/luks" --socket "$work/socket" "${key[@]}" >"$work/out" 2>"$work/stderr2" &
+nbd_server=$!
+await test -S "$work/socket" || fail "no socket: $(cat "$work/stderr2")"
+uri="nbd+unix:///?socket=$work/socket"
+sum=$(sha256sum <"$dir/disk")
+[ "$(nbdcopy "$uri" - | sha256sum)" = "$sum" ] || fail "NBD and FUSE differ"
+truncate -s $((32 * 1024 * 1024 + 1000)) "$work/luks"
+if dd if="$dir/disk" of="$work/got" bs=1M 2>/dev/null; then fail "dd read past the cut"; fi
+head -c $((16 * 1024 * 1024)) "$dir/disk" | cmp -n $((16 * 1024 * 1024)) - "$work/got" ||
+  fail "what is before the cut is not there"
+if nbdcopy "$uri" null: 2>/dev/null; then fail "nbdcopy read past the cut"; fi
+kill "$server" "$nbd_server"
+wait "$server" || fail "exit status $?"
+wait "$nbd_server" || fail "exit status $?"
+grep -q "$work/luks: " "$work/stderr" || fail "on stderr: $(cat "$work/stderr")"
+
 need_root
 echo "== no room for what is written"
 mkdir "$work/small"
