@@ -205,6 +205,8 @@ void tell_readings(const Image& image) {
 }  // namespace
 
 Result<OpenedImage> open_image(const OpenOptions& options) {
+  // A mistake in the environment, before it looks like a volume that is damaged.
+  if (const auto variant = engine::cipher_variant(); !variant) return variant.error();
   SurveyOptions survey;
   survey.access = options.read_write ? engine::Access::kReadWrite : engine::Access::kReadOnly;
   survey.header_path = options.keys.header;

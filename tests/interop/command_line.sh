@@ -52,13 +52,13 @@ bytes=$(run serve two.raw --key alpha.key --key beta.key --run 'nbdinfo --size "
 [ "$bytes" = $((16 << 20)) ] || fail "the default of two unlocked volumes has $bytes bytes"
 
 echo "== the cipher variant"
-"$LATCHKEY" serve a.img --key alpha.key --run 'nbdcopy --no-progress "$uri" plain'
+"$LATCHKEY" serve a.img --key alpha.key --run 'nbdcopy "$uri" plain'
 expect 2 "'sse' is not a cipher variant; these can run here: .*openssl" run serve a.img \
   --cipher-variant sse --key alpha.key --run true
 LATCHKEY_CIPHER=sse expect 2 'LATCHKEY_CIPHER.*not a cipher variant' run serve a.img \
   --key alpha.key --run true
 LATCHKEY_CIPHER=sse run serve a.img --key alpha.key --cipher-variant openssl \
-  --run 'nbdcopy --no-progress "$uri" other'
+  --run 'nbdcopy "$uri" other'
 cmp plain other || fail "OpenSSL reads something else"
 rm plain other
 
