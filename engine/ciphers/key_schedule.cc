@@ -20,7 +20,7 @@ __m128i next_round_key(__m128i key, __m128i mixed) {
   return _mm_xor_si128(key, mixed);
 }
 
-template <int kRound>
+template <std::size_t kRound>
 void expand_128(unsigned char (*keys)[16]) {
   constexpr int kConstants[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36};
   const __m128i before = load(keys[kRound]);
@@ -32,10 +32,10 @@ void expand_128(unsigned char (*keys)[16]) {
 
 // Six words at a time: four that are the exclusive or of all before them and `mixed`, and two that
 // go on from the last of these.
-template <int kStep>
+template <std::size_t kStep>
 void expand_192(unsigned char* keys) {
   constexpr int kConstants[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80};
-  unsigned char* at = keys + std::size_t{kStep} * 24;
+  unsigned char* at = keys + kStep * 24;
   const __m128i low = load(at);
   const __m128i high = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + 16));
   const __m128i mixed = _mm_shuffle_epi32(_mm_aeskeygenassist_si128(high, kConstants[kStep]), 0x55);
@@ -49,7 +49,7 @@ void expand_192(unsigned char* keys) {
   }
 }
 
-template <int kStep>
+template <std::size_t kStep>
 void expand_256(unsigned char (*keys)[16]) {
   constexpr int kConstants[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40};
   const __m128i low = load(keys[2 * kStep]);
