@@ -182,11 +182,12 @@ void add_recovery_password(CLI::App& key, int& exit_status) {
 }  // namespace
 
 void add_key_command(CLI::App& app, int& exit_status) {
-  CLI::App* key = app.add_subcommand("key", "look into key files, fetch keys, recovery passwords");
+  CLI::App* key = app.add_subcommand("key", "the keys of a volume; key files, keys out of vaults");
   key->require_subcommand(1);
   add_show(*key, exit_status);
   add_key_fetch(*key, exit_status);
   add_recovery_password(*key, exit_status);
+  add_key_slots(*key, exit_status);
 }
 
 }  // namespace latchkey::tools

@@ -70,7 +70,8 @@ Result<Region*> region_for_header(Image& image, std::optional<unsigned> partitio
 
 Result<engine::DevicePtr> open_header(Image& image, const SurveyOptions& options) {
   if (options.header_path.empty()) return engine::DevicePtr();
-  const engine::Access access = options.access == engine::Access::kInspect
+  const engine::Access access = options.write_header ? engine::Access::kReadWrite
+                                : options.access == engine::Access::kInspect
                                     ? engine::Access::kInspect
                                     : engine::Access::kReadOnly;
   auto header = engine::FileDevice::open(options.header_path, access, image.notices);

@@ -99,6 +99,7 @@ struct Image {
 struct SurveyOptions {
   engine::Access access = engine::Access::kReadOnly;
   std::string header_path;            // a detached header
+  bool write_header = false;          // it is what will be written
   std::optional<unsigned> partition;  // the one that is meant, where the user said so
 };
 

@@ -3,11 +3,13 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <string_view>
 
 #include <fcntl.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "engine/unique_fd.h"
 #include "keyslots/keys/kek_file.h"
 #include "keyslots/keys/key_file.h"
 #include "keyslots/keys/pkcs11_kek.h"
@@ -256,6 +258,21 @@ Result<keyslots::Secret> ask_passphrase(const std::string& prompt) {
         .with_hint("type it, or give --key FILE, --passphrase-file FILE or --key-file FILE");
   }
   return keyslots::Secret{keyslots::SecretKind::kPassphrase, std::move(line), "passphrase"};
+}
+
+Result<bool> ask_yes(const std::string& prompt) {
+  const engine::UniqueFd fd(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
+  if (fd.get() < 0) {
+    return Error(ErrorCode::kRefused, "there is no terminal to ask on: nothing was changed")
+        .with_hint("say --yes");
+  }
+  (void)!write(fd.get(), prompt.data(), prompt.size());
+  std::array<char, 64> line{};
+  ssize_t got = 0;
+  do {
+    got = read(fd.get(), line.data(), line.size());
+  } while (got < 0 && errno == EINTR);
+  return got > 0 && std::string_view(line.data(), static_cast<std::size_t>(got)) == "yes\n";
 }
 
 }  // namespace latchkey::tools

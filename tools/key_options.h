@@ -56,4 +56,7 @@ engine::Result<keyslots::UnlockOptions> unlock_options(const KeyOptions& options
 // empty line give up; ^C ends the process; ^Z stops it, and it asks again afterwards.
 engine::Result<keyslots::Secret> ask_passphrase(const std::string& prompt);
 
+// Is "yes" typed on the terminal, the whole word? kRefused where there is none.
+engine::Result<bool> ask_yes(const std::string& prompt);
+
 }  // namespace latchkey::tools

@@ -6,11 +6,16 @@
 
 #include "engine/memory_device.h"
 #include "keyslots/luks/luks1.h"
+#include "keyslots/luks/luks_check.h"
 
 using namespace latchkey;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto* begin = reinterpret_cast<const std::byte*>(data);
+  if (size >= keyslots::kLuks1HeaderBytes) {
+    engine::Notices mended;
+    (void)keyslots::mended_luks1_header({begin, keyslots::kLuks1HeaderBytes}, mended);
+  }
   // The input, and enough behind it for a payload to begin in.
   std::vector<std::byte> bytes(begin, begin + size);
   bytes.resize(size + 128 * 1024);

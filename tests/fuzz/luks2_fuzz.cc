@@ -10,6 +10,7 @@
 #include "engine/memory_device.h"
 #include "keyslots/luks/luks2.h"
 #include "keyslots/luks/luks2_header.h"
+#include "keyslots/luks/luks2_json_edit.h"
 #include "keyslots/luks/luks2_reencrypt.h"
 #include "tests/keyslots/luks_builder.h"
 
@@ -34,6 +35,16 @@ std::vector<engine::SecretBytes> made_up_keys(std::size_t count, std::size_t key
   return keys;
 }
 
+// What is taken out of a header that was sound leaves one that can be read.
+void edit(std::string_view json, const keyslots::Luks2Metadata& metadata) {
+  for (const keyslots::Luks2Keyslot& slot : metadata.keyslots) {
+    const auto without = keyslots::luks2_json_without_keyslot(json, slot.id);
+    if (!without) continue;
+    const auto parsed = keyslots::parse_luks2_json(*without);
+    if (!parsed || parsed->keyslots.size() + 1 != metadata.keyslots.size()) __builtin_trap();
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -45,6 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<std::byte> image(2 * 1024 * 1024 + 65536);
   test::put_luks2_copy(image, 0, json);
   test::put_luks2_copy(image, test::kLuks2CopyBytes, json);
+  edit(json, *metadata);
   const keyslots::VolumeSource attached{std::make_shared<engine::MemoryDevice>(std::move(image)),
                                         nullptr};
   engine::Notices notices;

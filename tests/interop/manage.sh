@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# Making encrypted images, changing their keys and headers, on the command line; cryptsetup and
+# qemu-img have to agree with each of them.
+. "$(dirname "$0")/../support/lib.sh"
+need cryptsetup qemu-img sfdisk nbdcopy
+PATH=$PATH:/sbin:/usr/sbin
+cd "$work"
+run() { "$LATCHKEY" "$@" </dev/null; }
+cheap=(--pbkdf pbkdf2 --pbkdf-iterations 1000)
+printf 'first\n' >first
+printf 'second\n' >second
+printf 'third\n' >third
+opens() { # opens KEY-TEXT FILE [OPTION...]: to cryptsetup
+  printf '%s' "$1" | cryptsetup open --test-passphrase --disable-locks --key-file - "${@:2}"
+}
+mode() { stat -c %a "$1"; }
+ends() { # ends STATUS COMMAND...
+  local status=0
+  "${@:2}" >said 2>&1 || status=$?
+  [ "$status" = "$1" ] || fail "'${*:2}' ended with $status, not $1: $(cat said)"
+}
+
+echo "== format: containers, formats, detached headers"
+# The volume in each image as a file of its own, for cryptsetup.
+volume_of() { # IMAGE CONTAINER PARTITION
+  if [ "$2" = raw ]; then cp "$1" disk.raw; else qemu-img convert -f vpc -O raw "$1" disk.raw; fi
+  if [ "$3" = gpt ]; then
+    sfdisk --verify disk.raw >/dev/null || fail "$1: sfdisk does not like its table"
+    dd if=disk.raw of=volume.raw bs=1M skip=1 status=none
+  else
+    cp disk.raw volume.raw
+  fi
+}
+for container in raw vhd vhd-dynamic; do
+  for partition in none gpt; do
+    for luks in luks1 luks2; do
+      name=$container-$partition-$luks
+      run format "$name" --size 24M --container $container --partition $partition --$luks \
+        --passphrase-file first "${cheap[@]}" >said || fail "$name"
+      grep -q 'pbkdf2-sha256, 1000 iterations' said || fail "$name said: $(cat said)"
+      [ "$(mode "$name")" = 600 ] || fail "$name has mode $(mode "$name")"
+      volume_of "$name" $container $partition
+      cryptsetup luksDump volume.raw >dump || fail "$name: luksDump"
+      opens first volume.raw || fail "$name: cryptsetup does not open it"
+      cp volume.raw before && cryptsetup repair -q --disable-locks volume.raw && cmp before volume.raw ||
+        fail "$name: cryptsetup finds something to repair"
+      run key test "$name" --passphrase-file first >said || fail "$name: key test"
+      grep -q '^keyslot 0 with' said || fail "$name: $(cat said)"
+      run info "$name" >/dev/null || fail "$name: info"
+    done
+  done
+done
+bytes=$(stat -c %s vhd-gpt-luks2)
+[ "$bytes" = $((24 * 1024 * 1024 + 512)) ] || fail "a fixed vhd has $bytes bytes"
+for luks in luks1 luks2; do
+  run format data --size 8M --header head --$luks --passphrase-file first "${cheap[@]}" >/dev/null
+  [ "$(mode head)" = 600 ] || fail "the header has mode $(mode head)"
+  opens first --header head data || fail "$luks: a detached header does not open"
+  run key test data --header head --passphrase-file first >/dev/null || fail "detached"
+  rm data head
+done
+
+echo "== format: options"
+run format o --size 20M --cipher aes-cbc-essiv:sha256 --key-size 256 --sector-size 512 \
+  --label 'my disk' --hash sha512 --uuid 11111111-2222-3333-4444-555555555555 \
+  --pbkdf argon2i --pbkdf-memory 1M --pbkdf-iterations 4 --pbkdf-parallel 1 \
+  --passphrase-file first >/dev/null
+cryptsetup luksDump o >dump
+for word in 'aes-cbc-essiv:sha256' '256 bits' '512 .bytes' 'my disk' argon2i sha512 11111111-2222; do
+  grep -q -- "$word" dump || fail "luksDump does not have '$word'"
+done
+opens first o || fail "its options do not open"
+run format timed --size 20M --unlock-time 200ms --passphrase-file first >said
+grep -q argon2id said || fail "measured: $(cat said)"
+opens first timed || fail "measured costs do not open"
+run format gen --size 20M --generate-key gen.key "${cheap[@]}" >/dev/null
+[ "$(mode gen.key)" = 600 ] && [ "$(stat -c %s gen.key)" = 32 ] || fail "the key file made"
+cryptsetup open --test-passphrase --disable-locks --key-file gen.key gen || fail "the key made"
+
+echo "== format: refusals leave everything as it was"
+digest o >was
+expect 1 'LUKS2 volume 11111111.*not overwritten' run format o --size 20M --passphrase-file first
+expect 1 'vhd-dynamic disk.*p1: a LUKS2 volume' run format vhd-dynamic-gpt-luks2 --size 20M \
+  --passphrase-file first
+expect 1 'gen.key exists' run format x --size 20M --generate-key gen.key "${cheap[@]}"
+expect 2 'is needed' run format x --passphrase-file first
+expect 2 'whole number of MiB' run format x --size 20000K --container vhd --passphrase-file first
+expect 2 'too small' run format x --size 4M --passphrase-file first "${cheap[@]}"
+expect 2 'argon2' run format x --size 20M --luks1 --pbkdf argon2id --passphrase-file first
+expect 4 'not supported' run format x --size 20M --cipher rot13-ecb-plain --passphrase-file first \
+  "${cheap[@]}"
+expect 3 'no terminal' setsid -w "$LATCHKEY" format x --size 20M "${cheap[@]}"
+[ ! -e x ] || fail "a refused format left a file"
+[ "$(digest o)" = "$(cat was)" ] || fail "a refused format changed the image"
+run format o --size 20M --force --passphrase-file second "${cheap[@]}" >/dev/null
+opens second o || fail "--force"
+if opens first o 2>/dev/null; then fail "the old key still opens"; fi
+
+echo "== keys come and go"
+for luks in luks1 luks2; do
+  rm -f k
+  run format k --size 20M --$luks --passphrase-file first "${cheap[@]}" >/dev/null
+  run key add k --passphrase-file first --new-passphrase-file second "${cheap[@]}" >said
+  grep -q 'keyslot 1' said || fail "$luks add: $(cat said)"
+  opens first k && opens second k || fail "$luks: both open"
+  run key change k --passphrase-file first --new-passphrase-file third "${cheap[@]}" >/dev/null
+  opens third k || fail "$luks: changed"
+  if opens first k 2>/dev/null; then fail "$luks: the changed key opens"; fi
+  expect 3 'no key fits' run key test k --passphrase-file first
+  expect 3 'no key fits' run key add k --passphrase-file first --new-passphrase-file second
+  expect 1 'and no other' run key remove k --slot 1 --passphrase-file second
+  run key remove k --slot 1 --passphrase-file third >/dev/null
+  if opens second k 2>/dev/null; then fail "$luks: the removed key opens"; fi
+  digest k >was
+  expect 1 'the last key' run key remove k --passphrase-file third
+  [ "$(digest k)" = "$(cat was)" ] || fail "$luks: a refused removal changed something"
+  recovery=$(run key enroll-recovery k --passphrase-file third 2>/dev/null)
+  [[ $recovery =~ ^([0-9]{6}-){7}[0-9]{6}$ ]] || fail "recovery: $recovery"
+  opens "$recovery" k || fail "$luks: the recovery passphrase"
+  printf '%s\n' "${recovery//-/ }" >typed
+  run key test k --passphrase-file typed >/dev/null || fail "$luks: the recovery passphrase, typed with blanks"
+  [ $luks = luks1 ] || run key list k | grep -q 'latchkey-recovery' || fail "its token"
+  cp k before && cryptsetup repair -q --disable-locks k && cmp before k || fail "$luks: repair"
+  run header check k >/dev/null || fail "$luks: header check: $(run header check k)"
+  run key remove k --passphrase-file third >/dev/null
+  opens "$recovery" k || fail "$luks: recovery alone"
+  run key remove k --passphrase-file typed --force >/dev/null
+  ends 4 run header check k
+done
+run key list o | grep -q 'keyslot 0' || fail "list"
+run key list o --json | python3 -c 'import json,sys; assert json.load(sys.stdin)["keyslots"][0]["keyslot"] == 0'
+# What cryptsetup changes is seen here.
+printf first >first.raw
+printf second >second.raw
+truncate -s 20M c
+cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --disable-locks \
+  --key-file first.raw c
+run key add c --passphrase-file first --new-passphrase-file third --priority first "${cheap[@]}" >/dev/null
+cryptsetup luksDump c | grep -q 'Priority:.*preferred' || fail "--priority"
+cryptsetup luksAddKey -q --disable-locks --key-file first.raw --pbkdf pbkdf2 \
+  --pbkdf-force-iterations 1000 c second.raw
+run key test c --passphrase-file second | grep -q 'keyslot 2' || fail "a key of cryptsetup's"
+
+echo "== headers: backup, restore, check, repair"
+for image in c vhd-gpt-luks1 vhd-dynamic-gpt-luks2; do
+  rm -f b* w*
+  run header backup $image b 2>/dev/null
+  [ "$(mode b)" = 600 ] || fail "the backup has mode $(mode b)"
+  sha256sum -c --quiet b.sha256 || fail "its digest"
+  run key add $image --passphrase-file first --new-key-file gen.key "${cheap[@]}" >/dev/null
+  expect 1 'say --yes' setsid -w "$LATCHKEY" header restore $image b --backup w
+  [ ! -e w ] || fail "a backup of what was not changed"
+  run header restore $image b --backup w --yes >/dev/null 2>&1
+  [ "$(mode w)" = 600 ] || fail "what was there has mode $(mode w)"
+  run key test $image --passphrase-file first >/dev/null || fail "$image: restored"
+  expect 3 'no key fits' run key test $image --key-file gen.key
+  run header check $image >/dev/null || fail "$image: $(run header check $image)"
+  printf x | dd of=b bs=1 seek=5000 conv=notrunc status=none
+  expect 4 'it has changed' run header restore $image b --backup w2 --yes
+done
+run header backup timed other 2>/dev/null
+expect 1 'not of this volume.*uuid' run header restore c other --backup w2 --yes
+[ ! -e w2 ] || fail "refused, and yet a backup"
+for at in 20 5000 16404; do
+  printf x | dd of=c bs=1 seek=$at conv=notrunc status=none
+  ends 1 run header check c
+  rm -f w2*
+  run header repair c --backup w2 --yes >said 2>/dev/null || fail "repair"
+  grep -q 'written anew' said || fail "repair said: $(cat said)"
+  run header check c >/dev/null || fail "after repair: $(run header check c)"
+  cryptsetup luksDump c >/dev/null
+done
+dd if=/dev/zero of=c bs=512 seek=70 count=1 conv=notrunc status=none
+ends 4 run header check c
+grep -q 'keyslot 0.*overwritten' said || fail "check said: $(cat said)"
+
+echo "== a detached header is written, the data is not"
+run format data --size 8M --header head --passphrase-file first "${cheap[@]}" >/dev/null
+digest data >was
+run key add data --header head --passphrase-file first --new-passphrase-file second "${cheap[@]}" >/dev/null
+run key change data --header head --passphrase-file first --new-passphrase-file third "${cheap[@]}" >/dev/null
+opens second --header head data && opens third --header head data || fail "detached keys"
+[ "$(digest data)" = "$(cat was)" ] || fail "the data file was changed"
+
+echo "== format --mkfs"
+need_fuse
+run format fs.vhd --size 64M --container vhd --partition gpt --mkfs ext4 --label files \
+  --passphrase-file first "${cheap[@]}" >/dev/null
+mkdir plain
+run expose fs.vhd plain --passphrase-file first
+e2fsck -fn plain/p1 >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
+dumpe2fs -h plain/p1 2>/dev/null | grep -q 'volume name: *files' || fail "its label"
+run umount plain
+echo "all right"

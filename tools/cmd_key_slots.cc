@@ -1,0 +1,349 @@
+// latchkey key list, add, remove, change, test, enroll-recovery: the keys of a LUKS volume.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "keyslots/keys/recovery_passphrase.h"
+#include "keyslots/luks/luks_keyslots.h"
+#include "tools/commands.h"
+#include "tools/exit_status.h"
+#include "tools/luks_target.h"
+#include "tools/new_key_options.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+using keyslots::LuksKeyslots;
+
+namespace {
+
+struct SlotOptions {
+  TargetOptions target;
+  KeyOptions keys;
+  NewKeyOptions new_key;
+  KdfOptions kdf;
+  std::optional<unsigned> slot;
+  std::string priority;
+  bool force = false;
+  bool json = false;
+};
+
+// A volume that was opened with an old key, about to be changed.
+struct Opened {
+  LuksTarget target;
+  keyslots::OpenedKeys keys;
+  std::unique_ptr<LuksKeyslots> slots;
+
+  const engine::SecretBytes& volume_key() const { return keys.keys.front(); }
+  unsigned by() const { return keys.opened.front(); }
+};
+
+Result<std::unique_ptr<LuksKeyslots>> slots_of(const LuksTarget& target) {
+  auto slots = keyslots::open_luks_keyslots(*target.header_device);
+  if (!slots) return std::move(slots).error().within(target.name());
+  return slots;
+}
+
+Result<Opened> open_for_change(const SlotOptions& options) {
+  auto target = find_luks_target(options.target, options.keys.header, TargetUse::kWrite);
+  if (!target) return std::move(target).error();
+  auto slots = slots_of(*target);
+  if (!slots) return std::move(slots).error();
+  const auto unlock = unlock_options(options.keys);
+  if (!unlock) return unlock.error();
+  auto keys = open_target(*target, options.keys, *unlock);
+  if (!keys) return std::move(keys).error().within(target->name());
+  return Opened{std::move(*target), std::move(*keys), std::move(*slots)};
+}
+
+Result<keyslots::KdfSpec> cost_of(const SlotOptions& options, const LuksKeyslots& slots) {
+  auto wish = kdf_wish(options.kdf, slots.required_hash());
+  if (!wish) return std::move(wish).error();
+  return keyslots::choose_kdf_cost(*wish, slots.key_bytes());
+}
+
+int status_of(const Result<void>& done) {
+  return done ? static_cast<int>(kDone) : fail(done.error());
+}
+
+// list ------------------------------------------------------------------------------------------
+
+const char* priority_name(int priority) {
+  return priority == 0 ? "only when named" : priority == 2 ? "first" : "normal";
+}
+
+std::string list_json(const LuksTarget& target, const std::vector<keyslots::LuksToken>& tokens) {
+  nlohmann::ordered_json slots = nlohmann::ordered_json::array();
+  for (const keyslots::Protector& one : target.header().protectors()) {
+    slots.push_back({{"keyslot", one.number},
+                     {"description", one.description},
+                     {"priority", one.priority},
+                     {"unusable", one.unusable}});
+  }
+  nlohmann::ordered_json token_list = nlohmann::ordered_json::array();
+  for (const keyslots::LuksToken& token : tokens) {
+    token_list.push_back({{"token", token.id}, {"type", token.type}, {"keyslots", token.keyslots}});
+  }
+  const keyslots::VolumeFacts& facts = target.header().facts();
+  return nlohmann::ordered_json{{"format", facts.format},
+                                {"uuid", facts.uuid},
+                                {"label", facts.label},
+                                {"keyslots", std::move(slots)},
+                                {"tokens", std::move(token_list)}}
+             .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
+}
+
+std::string list_text(const LuksTarget& target, const std::vector<keyslots::LuksToken>& tokens) {
+  const keyslots::VolumeFacts& facts = target.header().facts();
+  std::string text = fmt::format("{} {}{}\n", facts.format, facts.uuid,
+                                 facts.label.empty() ? "" : " \"" + facts.label + "\"");
+  for (const keyslots::Protector& one : target.header().protectors()) {
+    text += fmt::format("keyslot {:<3} {}", one.number, one.description);
+    if (one.priority != 1) text += fmt::format(", tried {}", priority_name(one.priority));
+    if (!one.unusable.empty()) text += ", cannot be used: " + one.unusable;
+    text += "\n";
+  }
+  for (const keyslots::LuksToken& token : tokens) {
+    text += fmt::format("token {:<5} {}, for keyslot{} {}\n", token.id, token.type,
+                        token.keyslots.size() == 1 ? "" : "s", fmt::join(token.keyslots, ", "));
+  }
+  return text;
+}
+
+Result<void> list(const SlotOptions& options) {
+  const auto target = find_luks_target(options.target, options.keys.header, TargetUse::kRead);
+  if (!target) return target.error();
+  const auto tokens = keyslots::luks_tokens(*target->header_device);
+  fmt::print("{}", options.json ? list_json(*target, tokens) : list_text(*target, tokens));
+  return {};
+}
+
+// add -------------------------------------------------------------------------------------------
+
+Result<int> priority_of(const std::string& text) {
+  if (text.empty() || text == "normal") return 1;
+  if (text == "first") return 2;
+  if (text == "named") return 0;
+  return Error(ErrorCode::kUsage, "--priority: '" + text + "' is not first, normal or named");
+}
+
+Result<void> add(const SlotOptions& options) {
+  const auto priority = priority_of(options.priority);
+  if (!priority) return priority.error();
+  auto opened = open_for_change(options);
+  if (!opened) return std::move(opened).error();
+  LuksKeyslots& slots = *opened->slots;
+  if (*priority != 1 && slots.version() == 1) {
+    return Error(ErrorCode::kNotSupported, "--priority: luks1 has no priorities");
+  }
+  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
+  if (!secret) return secret.error();
+  const auto cost = cost_of(options, slots);
+  if (!cost) return cost.error();
+  const auto slot = slots.add(opened->volume_key(), secret->bytes.span(), *cost, options.slot);
+  if (!slot) return slot.error();
+  if (*priority != 1) {
+    if (auto done = slots.set_priority(*slot, *priority); !done) return done;
+  }
+  fmt::print("the new key is in keyslot {}: {}\n", *slot, cost->describe());
+  return {};
+}
+
+// remove ----------------------------------------------------------------------------------------
+
+// Somebody who removes a slot by its number shows a key that stays.
+Result<void> prove_another_key(const SlotOptions& options, const LuksTarget& target,
+                               unsigned going) {
+  const auto unlock = unlock_options(options.keys);
+  if (!unlock) return unlock.error();
+  const auto ring = read_secrets(options.keys);
+  if (!ring) return ring.error();
+  for (const keyslots::Protector& one : target.header().protectors()) {
+    if (one.number == going || !one.unusable.empty()) continue;
+    keyslots::UnlockOptions only = *unlock;
+    only.only_protector = one.number;
+    auto opened = keyslots::find_keys(target.header(), *ring, only);
+    if (opened) return {};
+    if (opened.error().code() != ErrorCode::kWrongKey) return std::move(opened).error();
+  }
+  return Error(ErrorCode::kRefused,
+               fmt::format("the key opens keyslot {} and no other: once that is removed, it opens "
+                           "nothing",
+                           going))
+      .with_hint("give a key that stays, or leave out --slot to remove the slot of the key");
+}
+
+Result<void> remove(const SlotOptions& options) {
+  auto opened = open_for_change(options);
+  if (!opened) return std::move(opened).error();
+  LuksKeyslots& slots = *opened->slots;
+  const unsigned going = options.slot.value_or(opened->by());
+  const auto in_use = slots.in_use();
+  if (std::find(in_use.begin(), in_use.end(), going) == in_use.end()) {
+    return Error(ErrorCode::kUsage, fmt::format("keyslot {} is not in use", going));
+  }
+  const auto protectors = opened->target.header().protectors();
+  const bool is_last = std::none_of(
+      protectors.begin(), protectors.end(),
+      [&](const keyslots::Protector& one) { return one.number != going && one.unusable.empty(); });
+  if (is_last && !options.force) {
+    return Error(ErrorCode::kRefused,
+                 fmt::format("keyslot {} is the last key of {}: without it the data is lost for "
+                             "good",
+                             going, opened->target.name()))
+        .with_hint("add another key first, or say --force");
+  }
+  if (!is_last && options.slot && opened->by() == going && options.keys.any_secret()) {
+    if (auto proven = prove_another_key(options, opened->target, going); !proven) return proven;
+  }
+  if (auto done = slots.remove(going); !done) return done;
+  fmt::print("keyslot {} is removed, its key material overwritten\n", going);
+  return {};
+}
+
+// change ----------------------------------------------------------------------------------------
+
+Result<void> change(const SlotOptions& options) {
+  auto opened = open_for_change(options);
+  if (!opened) return std::move(opened).error();
+  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
+  if (!secret) return secret.error();
+  const auto cost = cost_of(options, *opened->slots);
+  if (!cost) return cost.error();
+  const auto slot =
+      opened->slots->change(opened->volume_key(), opened->by(), secret->bytes.span(), *cost);
+  if (!slot) return slot.error();
+  fmt::print("the new key is in keyslot {}, the old one is gone: {}\n", *slot, cost->describe());
+  return {};
+}
+
+// test ------------------------------------------------------------------------------------------
+
+Result<void> test(const SlotOptions& options) {
+  const auto target = find_luks_target(options.target, options.keys.header, TargetUse::kRead);
+  if (!target) return target.error();
+  const auto unlock = unlock_options(options.keys);
+  if (!unlock) return unlock.error();
+  const auto opened = open_target(*target, options.keys, *unlock);
+  if (!opened) return opened.error();
+  fmt::print("{}\n", engine::printable(opened->opened_by));
+  return {};
+}
+
+// enroll-recovery -------------------------------------------------------------------------------
+
+// A key of 128 random bits needs no slow derivation: it opens at once, also where memory is short.
+KdfOptions recovery_cost(KdfOptions options) {
+  const bool chosen = !options.type.empty() || options.seconds || options.iterations;
+  if (chosen) return options;
+  options.type = "pbkdf2";
+  options.iterations = keyslots::kMinPbkdf2Iterations;
+  return options;
+}
+
+bool print_passphrase(const engine::SecretBytes& text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fputc('\n', stdout) != EOF && std::fflush(stdout) == 0;
+}
+
+Result<void> enroll_recovery(const SlotOptions& options) {
+  auto opened = open_for_change(options);
+  if (!opened) return std::move(opened).error();
+  LuksKeyslots& slots = *opened->slots;
+  const auto passphrase = keyslots::make_recovery_passphrase();
+  if (!passphrase) return passphrase.error();
+  SlotOptions cheap;
+  cheap.kdf = recovery_cost(options.kdf);
+  const auto cost = cost_of(cheap, slots);
+  if (!cost) return cost.error();
+  const auto slot = slots.add(opened->volume_key(), passphrase->span(), *cost, options.slot);
+  if (!slot) return slot.error();
+  if (slots.version() == 2) {
+    if (auto done = slots.add_token(keyslots::kRecoveryToken, *slot); !done) return done;
+  }
+  if (!print_passphrase(*passphrase)) {
+    // Nobody has read it, so nobody shall depend on it.
+    if (auto undone = slots.remove(*slot); !undone) return undone;
+    return Error(ErrorCode::kSystem,
+                 "the recovery passphrase could not be printed: it was removed "
+                 "again");
+  }
+  fmt::print(stderr,
+             "this recovery passphrase opens keyslot {}: write it down, it is not shown again\n",
+             *slot);
+  return {};
+}
+
+// -----------------------------------------------------------------------------------------------
+
+using Run = Result<void> (*)(const SlotOptions&);
+
+CLI::App* add_one(CLI::App& key, const char* name, const char* what,
+                  const std::shared_ptr<SlotOptions>& options, Run run, int& exit_status) {
+  CLI::App* command = key.add_subcommand(name, what);
+  add_target_options(*command, options->target);
+  command->callback([options, run, &exit_status] { exit_status = status_of(run(*options)); });
+  return command;
+}
+
+void add_slot_option(CLI::App& command, SlotOptions& options, const char* what) {
+  command.add_option("--slot", options.slot, what)->type_name("N");
+}
+
+}  // namespace
+
+void add_key_slots(CLI::App& key, int& exit_status) {
+  const auto with_options = [] { return std::make_shared<SlotOptions>(); };
+  auto options = with_options();
+  CLI::App* command =
+      add_one(key, "list", "the key slots and tokens of a LUKS volume", options, list, exit_status);
+  command->add_flag("--json", options->json, "the same facts for a program");
+  command->add_option("--header", options->keys.header, "the volume's detached header")
+      ->type_name("FILE");
+
+  options = with_options();
+  command = add_one(key, "add", "give a LUKS volume another key", options, add, exit_status);
+  add_slot_option(*command, *options, "the key slot it goes to (default: the first free one)");
+  command->add_option("--priority", options->priority, "first, normal or named (LUKS2)")
+      ->type_name("P");
+  add_new_key_options(*command, options->new_key, "--new-");
+  add_kdf_options(*command, options->kdf);
+  add_key_options(*command, options->keys);
+
+  options = with_options();
+  command = add_one(key, "remove", "take a key from a LUKS volume: the one given, or --slot",
+                    options, remove, exit_status);
+  add_slot_option(*command, *options, "remove this key slot; the key given opens another one");
+  command->add_flag("--force", options->force, "even the last one: the data is lost then");
+  add_key_options(*command, options->keys);
+
+  options = with_options();
+  command = add_one(key, "change", "replace the key of a LUKS volume that is given", options,
+                    change, exit_status);
+  add_new_key_options(*command, options->new_key, "--new-");
+  add_kdf_options(*command, options->kdf);
+  add_key_options(*command, options->keys);
+
+  options = with_options();
+  command = add_one(key, "test", "say which key slot of a LUKS volume a key opens", options, test,
+                    exit_status);
+  add_key_options(*command, options->keys);
+
+  options = with_options();
+  command = add_one(key, "enroll-recovery", "add a recovery passphrase to a LUKS volume, print it",
+                    options, enroll_recovery, exit_status);
+  add_slot_option(*command, *options, "the key slot it goes to (default: the first free one)");
+  add_kdf_options(*command, options->kdf);
+  add_key_options(*command, options->keys);
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,143 @@
+#include "tools/luks_target.h"
+
+#include <fmt/format.h>
+
+#include "keyslots/keys/unknown_key.h"
+#include "tools/exit_status.h"
+#include "tools/shell_quoted.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+constexpr int kPassphraseTries = 3;
+
+Result<Image> survey(const TargetOptions& options, const std::string& header_path, TargetUse use) {
+  SurveyOptions survey;
+  const bool write = use == TargetUse::kWrite;
+  survey.header_path = header_path;
+  survey.write_header = write && !header_path.empty();
+  survey.access =
+      write && header_path.empty() ? engine::Access::kReadWrite : engine::Access::kReadOnly;
+  survey.partition = options.partition;
+  auto image = survey_image(options.image, survey);
+  if (!image) return image;
+  warn_all(image->notices);
+  if (survey.access == engine::Access::kReadWrite && !image->container.read_only_reason.empty()) {
+    return Error(ErrorCode::kDamaged, fmt::format("{} cannot be written: {}", options.image,
+                                                  image->container.read_only_reason));
+  }
+  return image;
+}
+
+// A header that was found on another partition belongs there, and only perhaps to this one.
+bool has_own_header(const Region& region) {
+  return region.volume && !region.volume->lifted;
+}
+
+Region* named(Image& image, unsigned number) {
+  for (Region& region : image.partitions) {
+    if (region.number == number) return &region;
+  }
+  return nullptr;
+}
+
+Result<Region*> choose(Image& image, const TargetOptions& options) {
+  if (options.partition) return named(image, *options.partition);
+  std::vector<Region*> found;
+  std::string names;
+  for (Region* region : image.encrypted()) {
+    if (!has_own_header(*region)) continue;
+    found.push_back(region);
+    names += (names.empty() ? "" : ", ") + region->name();
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty() && image.partitions.empty()) return &image.disk;
+  return Error(ErrorCode::kUsage,
+               found.empty() ? "no partition of " + options.image + " is encrypted"
+                             : options.image + " holds several encrypted volumes: " + names)
+      .with_hint("say which one is meant: --partition N");
+}
+
+Result<void> check_format(const LuksTarget& target) {
+  if (!target.region->volume || !target.region->volume->header) return {};
+  const std::string& format = target.header().facts().format;
+  if (format.starts_with("LUKS")) return {};
+  return Error(ErrorCode::kNotSupported,
+               fmt::format("{} is a {} volume: only headers of LUKS are dealt with here",
+                           target.name(), format))
+      .with_hint("change its protectors with manage-bde, in Windows");
+}
+
+}  // namespace
+
+void add_target_options(CLI::App& command, TargetOptions& options) {
+  command.add_option("IMAGE", options.image, "the image file or block device")
+      ->required()
+      ->type_name("");
+  command.add_option("--partition", options.partition, "the partition that is meant")
+      ->type_name("N");
+}
+
+std::string LuksTarget::name() const {
+  return region->number == 0 ? image->path : image->path + " " + region->name();
+}
+
+Result<LuksTarget> find_header_place(const TargetOptions& options, const std::string& header_path,
+                                     TargetUse use) {
+  auto image = survey(options, header_path, use);
+  if (!image) return std::move(image).error();
+  LuksTarget target;
+  target.image = std::make_unique<Image>(std::move(*image));
+  auto region = choose(*target.image, options);
+  if (!region) return std::move(region).error();
+  target.region = *region;
+  if (auto fine = check_format(target); !fine) return std::move(fine).error();
+  const bool detached = !header_path.empty() && target.region->volume;
+  target.header_device =
+      detached ? target.region->volume->source.header_device() : target.region->device;
+  return target;
+}
+
+Result<LuksTarget> find_luks_target(const TargetOptions& options, const std::string& header_path,
+                                    TargetUse use) {
+  auto target = find_header_place(options, header_path, use);
+  if (!target) return target;
+  const Region& region = *target->region;
+  if (!has_own_header(region)) {
+    return Error(ErrorCode::kRefused, target->name() + " holds no encrypted volume")
+        .with_hint("latchkey info " + shell_quoted(options.image) + " shows what is in it");
+  }
+  if (!region.volume->header) return *region.volume->error;
+  return target;
+}
+
+Result<keyslots::OpenedKeys> open_target(const LuksTarget& target, const KeyOptions& options,
+                                         const keyslots::UnlockOptions& unlock) {
+  if (options.any_secret()) {
+    const auto ring = read_secrets(options);
+    if (!ring) return ring.error();
+    return keyslots::find_keys(target.header(), *ring, unlock);
+  }
+  for (int attempt = 1;; ++attempt) {
+    auto typed = ask_passphrase("Passphrase for " + engine::printable(target.name()) + ": ");
+    if (!typed) return std::move(typed).error();
+    auto source = std::make_unique<keyslots::FixedSecrets>();
+    for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*typed))) {
+      source->add(std::move(reading));
+    }
+    keyslots::KeyRing ring;
+    ring.add(std::move(source));
+    auto opened = keyslots::find_keys(target.header(), ring, unlock);
+    if (opened || opened.error().code() != ErrorCode::kWrongKey || attempt == kPassphraseTries) {
+      return opened;
+    }
+    fmt::print(stderr, "nothing takes this passphrase\n");
+  }
+}
+
+}  // namespace latchkey::tools

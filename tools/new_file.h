@@ -1,0 +1,17 @@
+// Files this program makes: mode 0600, never over one that is there, and synced.
+#pragma once
+
+#include <string>
+
+#include "engine/bytes.h"
+#include "engine/result.h"
+
+namespace latchkey::tools {
+
+// kRefused where something of that name exists; kSystem. What was begun is removed on an error.
+engine::Result<void> write_new_file(const std::string& path, engine::Bytes bytes);
+
+// The folder a name is in, synced: the name itself outlives a power cut then.
+engine::Result<void> sync_folder_of(const std::string& path);
+
+}  // namespace latchkey::tools

@@ -1,0 +1,214 @@
+#include "tools/new_image.h"
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/containers/container.h"
+#include "engine/containers/vhd_create.h"
+#include "engine/file_device.h"
+#include "engine/map_device.h"
+#include "engine/partitions/gpt_create.h"
+#include "engine/unique_fd.h"
+#include "keyslots/random.h"
+#include "tools/image.h"
+#include "tools/new_file.h"
+#include "tools/sizes.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+constexpr std::uint64_t kSectorBytes = 512;
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+constexpr std::time_t kVhdEpoch = 946684800;  // 2000-01-01 00:00 UTC
+
+struct Existing {
+  bool there = false;
+  bool block_device = false;
+  std::uint64_t file_bytes = 0;
+};
+
+Existing look_at(const std::string& path) {
+  struct stat about {};
+  if (stat(path.c_str(), &about) != 0) return {};
+  return {true, S_ISBLK(about.st_mode), static_cast<std::uint64_t>(about.st_size)};
+}
+
+std::string describe_region(const Region& region) {
+  if (region.volume && region.volume->header) {
+    const keyslots::VolumeFacts& facts = region.volume->header->facts();
+    return "a " + facts.format + " volume" + (facts.uuid.empty() ? "" : " " + facts.uuid);
+  }
+  return region.content.empty() ? "" : region.content.type;
+}
+
+Result<void> check_size(const NewImageOptions& options, std::uint64_t size) {
+  const bool vhd = options.container != "raw";
+  const std::uint64_t unit = vhd ? kMiB : kSectorBytes;
+  if (size == 0 || size % unit != 0) {
+    return Error(ErrorCode::kUsage, fmt::format("--size: {} bytes are not a whole number of {}",
+                                                size, vhd ? "MiB" : "512-byte sectors"))
+        .with_hint(vhd ? "Azure takes only disks of whole MiB" : "");
+  }
+  return {};
+}
+
+// The size of the virtual disk, where it was not given: that of what is there.
+Result<std::uint64_t> disk_size(const NewImageOptions& options, const Existing& existing) {
+  if (options.size_bytes) return *options.size_bytes;
+  if (existing.there && !existing.block_device && existing.file_bytes > 0 &&
+      options.container == "raw") {
+    return engine::round_down(existing.file_bytes, kSectorBytes);
+  }
+  return Error(ErrorCode::kUsage, "--size is needed: how large the disk shall be")
+      .with_hint("for example --size 10G");
+}
+
+Result<std::shared_ptr<engine::FileDevice>> open_writable(const std::string& path) {
+  engine::Notices notices;
+  return engine::FileDevice::open(path, engine::Access::kReadWrite, notices);
+}
+
+// An empty file of its own, or the one that is there with nothing left in it; `bytes` long.
+Result<void> make_file(const std::string& path, bool is_there, std::uint64_t bytes) {
+  if (is_there && look_at(path).file_bytes > 0) {
+    // Nobody else may have it open while it is emptied.
+    if (auto free = open_writable(path); !free) return std::move(free).error();
+  }
+  const int flags = is_there ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const engine::UniqueFd fd(open(path.c_str(), flags, 0600));
+  if (fd.get() < 0) return Error::system("cannot make " + path, errno);
+  if (ftruncate(fd.get(), 0) != 0 || ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+    return Error::system(fmt::format("cannot make {} {} bytes long", path, bytes), errno);
+  }
+  return {};
+}
+
+template <std::size_t N>
+Result<void> fill_random_array(std::array<std::byte, N>& bytes) {
+  return keyslots::fill_random(bytes);
+}
+
+Result<engine::DevicePtr> make_vhd(const NewImageOptions& options, std::uint64_t size) {
+  engine::NewVhd vhd;
+  vhd.kind = options.container == "vhd" ? engine::VhdKind::kFixed : engine::VhdKind::kDynamic;
+  vhd.disk_bytes = size;
+  vhd.created_seconds = static_cast<std::uint32_t>(std::time(nullptr) - kVhdEpoch);
+  if (auto done = fill_random_array(vhd.uuid); !done) return std::move(done).error();
+  auto file = open_writable(options.path);
+  if (!file) return std::move(file).error();
+  if (auto done = engine::create_vhd(**file, vhd); !done) return std::move(done).error();
+  engine::Notices notices;
+  auto container = engine::open_container(*file, notices, options.path);
+  if (!container) return std::move(container).error().within("the vhd that was just made");
+  return container->disk;
+}
+
+Result<engine::DevicePtr> make_disk(const NewImageOptions& options, const Existing& existing) {
+  if (existing.block_device) {
+    auto device = open_writable(options.path);
+    if (!device) return std::move(device).error();
+    return engine::DevicePtr(*device);
+  }
+  const auto size = disk_size(options, existing);
+  if (!size) return size.error();
+  const bool raw = options.container == "raw";
+  if (auto made = make_file(options.path, existing.there, raw ? *size : kSectorBytes); !made) {
+    return std::move(made).error();
+  }
+  if (!raw) return make_vhd(options, *size);
+  auto file = open_writable(options.path);
+  if (!file) return std::move(file).error();
+  return engine::DevicePtr(*file);
+}
+
+Result<engine::DevicePtr> make_partition(const engine::DevicePtr& disk) {
+  engine::NewGpt gpt;
+  if (auto done = fill_random_array(gpt.disk_guid); !done) return std::move(done).error();
+  if (auto done = fill_random_array(gpt.partition_guid); !done) return std::move(done).error();
+  auto place = engine::write_new_gpt(*disk, gpt);
+  if (!place) return std::move(place).error();
+  return engine::make_slice(disk, place->offset, place->length);
+}
+
+Result<NewImage> make_parts(const NewImageOptions& options, const Existing& existing) {
+  NewImage image;
+  image.made_file = !existing.there;
+  auto disk = make_disk(options, existing);
+  if (!disk) return std::move(disk).error();
+  image.disk = std::move(*disk);
+  image.place = image.disk;
+  if (options.gpt) {
+    auto partition = make_partition(image.disk);
+    if (!partition) return std::move(partition).error();
+    image.place = std::move(*partition);
+  }
+  if (auto done = sync_folder_of(options.path); !done) return std::move(done).error();
+  return image;
+}
+
+}  // namespace
+
+std::string describe_what_is_there(const std::string& path) {
+  const Existing existing = look_at(path);
+  if (!existing.there || (!existing.block_device && existing.file_bytes == 0)) return "";
+  SurveyOptions survey;
+  survey.access = engine::Access::kInspect;
+  const auto image = survey_image(path, survey);
+  if (!image) return human_size(existing.file_bytes) + " that cannot be looked into";
+  const std::string size = human_size(image->container.disk->size_bytes());
+  std::string text;
+  if (image->container.format != "raw") text = "a " + image->container.format + " disk, ";
+  if (!image->partitions.empty()) {
+    text += fmt::format("{} with {} partition{}", size, image->partitions.size(),
+                        image->partitions.size() == 1 ? "" : "s");
+    for (const Region& region : image->partitions) {
+      const std::string what = describe_region(region);
+      text +=
+          fmt::format("{} {}: {}", region.number == image->partitions.front().number ? ":" : ",",
+                      region.name(), what.empty() ? "nothing that is recognised" : what);
+    }
+    return text;
+  }
+  const std::string what = describe_region(image->disk);
+  return text + (what.empty() ? size + " in which nothing is recognised" : what + ", " + size);
+}
+
+Result<void> check_new_image(const NewImageOptions& options) {
+  const Existing existing = look_at(options.path);
+  if (existing.block_device) {
+    if (options.container != "raw" || options.size_bytes) {
+      return Error(ErrorCode::kUsage,
+                   options.path + " is a block device: --size and --container are for files");
+    }
+  } else {
+    const auto size = disk_size(options, existing);
+    if (!size) return size.error();
+    if (auto fits = check_size(options, *size); !fits) return fits;
+  }
+  const std::string there = describe_what_is_there(options.path);
+  if (there.empty() || options.force) return {};
+  return Error(ErrorCode::kRefused, options.path + " holds " + there + ": it is not overwritten")
+      .with_hint("--force overwrites it: what it holds is lost then");
+}
+
+Result<NewImage> make_new_image(const NewImageOptions& options) {
+  if (auto fine = check_new_image(options); !fine) return std::move(fine).error();
+  const Existing existing = look_at(options.path);
+  auto image = make_parts(options, existing);
+  if (!image && !existing.there) unlink(options.path.c_str());
+  return image;
+}
+
+}  // namespace latchkey::tools
