@@ -12,7 +12,6 @@
 
 namespace latchkey::tools::bench {
 
-using engine::Error;
 using engine::ErrorCode;
 using engine::Result;
 using engine::SectorCipher;

@@ -7,7 +7,6 @@
 namespace latchkey::tools::bench {
 
 using engine::Error;
-using engine::ErrorCode;
 using engine::Result;
 
 namespace {
