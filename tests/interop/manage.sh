@@ -86,7 +86,7 @@ expect 1 'gen.key exists' run format x --size 20M --generate-key gen.key "${chea
 expect 2 'is needed' run format x --passphrase-file first
 expect 2 'whole number of MiB' run format x --size 20000K --container vhd --passphrase-file first
 expect 2 'too small' run format x --size 4M --passphrase-file first "${cheap[@]}"
-expect 2 'argon2' run format x --size 20M --luks1 --pbkdf argon2id --passphrase-file first
+expect 2 'luks1 knows' run format x --size 20M --luks1 --pbkdf argon2id --passphrase-file first
 expect 4 'not supported' run format x --size 20M --cipher rot13-ecb-plain --passphrase-file first \
   "${cheap[@]}"
 expect 3 'no terminal' setsid -w "$LATCHKEY" format x --size 20M "${cheap[@]}"
