@@ -24,7 +24,8 @@ struct MappedRegion;
 
 class FileMapping final : public Lender {
  public:
-  // Null where the file cannot be mapped, or the process has too many mapped.
+  // Null where the file cannot be mapped, the process has too many mapped, or the kernel does not
+  // tell us what of it is in the page cache.
   static std::unique_ptr<FileMapping> map(int fd, std::uint64_t size_bytes);
   ~FileMapping() override;
   FileMapping(const FileMapping&) = delete;
