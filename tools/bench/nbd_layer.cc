@@ -2,6 +2,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -95,25 +98,26 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  // After a read that failed nothing more is sent, and what is on the way is waited for: it goes
+  // into the buffers of the slots.
   Result<Sample> run(const Stream& stream, const Pace& pace) {
     while (slots_.size() < stream.ahead) slots_.emplace_back(kNbdRequestBytes);
     Sample sample;
+    std::optional<Error> error;
     const auto start = Clock::now();
     bool ended = false;
     while (true) {
       unsigned busy = 0;
       for (unsigned i = 0; i < stream.ahead; ++i) {
         Slot& slot = slots_[i];
-        if (slot.failed != 0) {
-          return Error::system(fmt::format("nbd: cannot read at byte {}", slot.offset),
-                               slot.failed);
-        }
-        if (!slot.busy && !ended) {
+        if (!slot.busy) {
+          if (const int reason = std::exchange(slot.failed, 0); reason != 0) {
+            error = Error::system(fmt::format("nbd: cannot read at byte {}", slot.offset), reason);
+            ended = true;
+          }
           sample.units += stream.requests_count ? slot.requests_done() : slot.bytes_done();
-          ended = !send(slot, stream.next());
+          if (!ended) ended = !send(slot, stream.next());
           if (slot.refused) return failed("cannot send a request");
-        } else if (!slot.busy) {
-          sample.units += stream.requests_count ? slot.requests_done() : slot.bytes_done();
         }
         busy += slot.busy ? 1 : 0;
       }
@@ -122,6 +126,7 @@ class Connection {
       const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
       ended = ended || seconds >= pace.seconds || pace.interrupted.load(std::memory_order_relaxed);
     }
+    if (error) return std::move(*error);
     sample.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     return sample;
   }
@@ -168,7 +173,7 @@ class Connection {
   }
 
   nbd_handle* const handle_;
-  std::vector<Slot> slots_;
+  std::deque<Slot> slots_;  // requests on the way point at theirs: they stay where they are
 };
 
 class NbdLayer final : public Layer {
