@@ -132,8 +132,7 @@ Result<void> check_time(const std::string& what, double estimate, const KdfLimit
       .with_hint(fmt::format("allow it with --max-kdf-time {:.0f}", std::ceil(estimate * 1.5)));
 }
 
-Result<SecretBytes> derive_pbkdf2(const KdfSpec& spec, Bytes secret, std::size_t key_bytes,
-                                  const KdfLimits& limits) {
+Result<void> check_pbkdf2(const KdfSpec& spec, std::size_t key_bytes, const KdfLimits& limits) {
   Result<Digest> digest = Digest::find(spec.hash);
   if (!digest) return std::move(digest).error();
   if (spec.iterations == 0) return Error(ErrorCode::kDamaged, "pbkdf2 with 0 iterations");
@@ -141,10 +140,14 @@ Result<SecretBytes> derive_pbkdf2(const KdfSpec& spec, Bytes secret, std::size_t
   const double work = static_cast<double>(spec.iterations) * static_cast<double>(blocks);
   constexpr double kNotWorthMeasuring = 20000;
   if (work > kNotWorthMeasuring) {
-    if (auto fits = check_time(spec.describe(), work * pbkdf2_pace(*digest), limits); !fits) {
-      return std::move(fits).error();
-    }
+    return check_time(spec.describe(), work * pbkdf2_pace(*digest), limits);
   }
+  return {};
+}
+
+Result<SecretBytes> derive_pbkdf2(const KdfSpec& spec, Bytes secret, std::size_t key_bytes) {
+  Result<Digest> digest = Digest::find(spec.hash);
+  if (!digest) return std::move(digest).error();
   SecretBytes key(key_bytes);
   auto done = digest->pbkdf2(secret, spec.salt, spec.iterations, key.span());
   if (!done) return std::move(done).error();
@@ -162,15 +165,11 @@ Result<void> check_argon2_costs(const KdfSpec& spec) {
   if (spec.memory_kib < 8 * std::uint64_t{spec.lanes}) {
     return damaged(fmt::format("with {} KiB of memory for {} lanes", spec.memory_kib, spec.lanes));
   }
-  if (spec.salt.size() < kMinArgonSalt) {
-    return damaged(fmt::format("with a salt of {} bytes", spec.salt.size()));
-  }
   return {};
 }
 
-Result<SecretBytes> derive_argon2(const KdfSpec& spec, Bytes secret, std::size_t key_bytes,
-                                  const KdfLimits& limits) {
-  if (auto sound = check_argon2_costs(spec); !sound) return std::move(sound).error();
+Result<void> check_argon2(const KdfSpec& spec, const KdfLimits& limits) {
+  if (auto sound = check_argon2_costs(spec); !sound) return sound;
   const std::uint64_t memory_bytes = std::uint64_t{spec.memory_kib} * 1024;
   if (memory_bytes > limits.memory_bytes) {
     const std::uint64_t wanted_mib = engine::round_up(memory_bytes, kMiB) / kMiB;
@@ -183,9 +182,15 @@ Result<SecretBytes> derive_argon2(const KdfSpec& spec, Bytes secret, std::size_t
   constexpr double kNotWorthMeasuring = 64 * 1024;  // KiB: some tens of milliseconds
   if (work > kNotWorthMeasuring) {
     const double estimate = work * argon2_pace() / threads_for(spec.lanes);
-    if (auto fits = check_time(spec.describe(), estimate, limits); !fits) {
-      return std::move(fits).error();
-    }
+    return check_time(spec.describe(), estimate, limits);
+  }
+  return {};
+}
+
+Result<SecretBytes> derive_argon2(const KdfSpec& spec, Bytes secret, std::size_t key_bytes) {
+  if (spec.salt.size() < kMinArgonSalt) {
+    return Error(ErrorCode::kDamaged,
+                 fmt::format("{} with a salt of {} bytes", spec.type, spec.salt.size()));
   }
   SecretBytes key(key_bytes);
   auto done = run_argon2(spec, secret, key.span());
@@ -216,15 +221,19 @@ std::string KdfSpec::describe() const {
                      iterations == 1 ? "" : "es", lanes, lanes == 1 ? "" : "s");
 }
 
-Result<SecretBytes> derive_key(const KdfSpec& spec, Bytes secret, std::size_t key_bytes,
-                               const KdfLimits& limits) {
+Result<void> check_kdf_cost(const KdfSpec& spec, std::size_t key_bytes, const KdfLimits& limits) {
   if (key_bytes == 0) return Error(ErrorCode::kDamaged, "a key of 0 bytes is asked for");
-  if (spec.type == "pbkdf2") return derive_pbkdf2(spec, secret, key_bytes, limits);
-  if (spec.type == "argon2i" || spec.type == "argon2id") {
-    return derive_argon2(spec, secret, key_bytes, limits);
-  }
+  if (spec.type == "pbkdf2") return check_pbkdf2(spec, key_bytes, limits);
+  if (spec.type == "argon2i" || spec.type == "argon2id") return check_argon2(spec, limits);
   return Error(ErrorCode::kNotSupported,
                fmt::format("key derivation '{}' is not supported", engine::printable(spec.type)));
+}
+
+Result<SecretBytes> derive_key(const KdfSpec& spec, Bytes secret, std::size_t key_bytes,
+                               const KdfLimits& limits) {
+  if (auto fine = check_kdf_cost(spec, key_bytes, limits); !fine) return std::move(fine).error();
+  return spec.type == "pbkdf2" ? derive_pbkdf2(spec, secret, key_bytes)
+                               : derive_argon2(spec, secret, key_bytes);
 }
 
 }  // namespace latchkey::keyslots

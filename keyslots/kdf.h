@@ -31,6 +31,11 @@ struct KdfSpec {
   std::string describe() const;  // "argon2id, 1024 MiB, 4 passes, 4 lanes"
 };
 
+// Whether derive_key() would take these costs, as far as that can be told without a secret or a
+// salt. Same errors; at most a measurement of some milliseconds.
+engine::Result<void> check_kdf_cost(const KdfSpec& spec, std::size_t key_bytes,
+                                    const KdfLimits& limits);
+
 // kNotSupported: an unknown KDF or hash, by name, or over the limits (the message has the
 // number, the hint the option that raises it). kDamaged: a cost no implementation accepts.
 engine::Result<engine::SecretBytes> derive_key(const KdfSpec& spec, engine::Bytes secret,

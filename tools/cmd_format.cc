@@ -1,5 +1,5 @@
 // latchkey format: a new encrypted image, as cryptsetup would make it.
-#include <algorithm>
+#include <cctype>
 #include <memory>
 #include <string>
 
@@ -60,10 +60,7 @@ Result<void> complete(FormatOptions& options) {
   if (options.luks1 && (options.sector_bytes.value_or(512) != 512 || !options.label.empty())) {
     return usage("luks1 has sectors of 512 bytes only, and no label");
   }
-  const auto kinds = file_system_kinds();
-  if (!options.mkfs.empty() && std::find(kinds.begin(), kinds.end(), options.mkfs) == kinds.end()) {
-    return usage("--mkfs: '" + options.mkfs + "' is not a file system that can be made");
-  }
+  for (char& c : options.uuid) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (!options.header.empty() && access(options.header.c_str(), F_OK) == 0) {
     return Error(ErrorCode::kRefused, "--header: " + options.header +
                                           " exists already: it is not "
@@ -77,10 +74,54 @@ std::uint64_t header_space(const FormatOptions& options) {
                        : keyslots::kLuks2HeaderSpaceBytes;
 }
 
-// As cryptsetup does: 4096 where nothing of the data is lost by it.
-std::uint32_t sector_bytes_for(const FormatOptions& options, const engine::BlockDevice& place) {
+// As cryptsetup does: 4096 where nothing of the data is lost by it. mkfs.exfat would write less.
+std::uint32_t sector_bytes_for(const FormatOptions& options, std::uint64_t place_bytes) {
   if (options.sector_bytes) return *options.sector_bytes;
-  return !options.luks1 && place.size_bytes() % 4096 == 0 ? 4096 : 512;
+  const bool large = !options.luks1 && options.mkfs != "exfat" && place_bytes % 4096 == 0;
+  return large ? 4096 : 512;
+}
+
+keyslots::LuksFormatOptions luks_options(const FormatOptions& options, std::uint64_t place_bytes,
+                                         const keyslots::KdfSpec& cost) {
+  keyslots::LuksFormatOptions luks;
+  luks.cipher = options.cipher;
+  luks.key_bytes = options.key_bits / 8;
+  luks.sector_bytes = sector_bytes_for(options, place_bytes);
+  luks.hash = options.hash;
+  luks.uuid = options.uuid;
+  luks.label = options.label;
+  luks.kdf = cost;
+  luks.detached = !options.header.empty();
+  return luks;
+}
+
+// Everything that can be refused before a byte is written or a key file made.
+Result<keyslots::LuksFormatOptions> check(const FormatOptions& options) {
+  if (auto fine = check_new_image(options.image); !fine) return std::move(fine).error();
+  const auto place_bytes = planned_place_bytes(options.image);
+  if (!place_bytes) return place_bytes.error();
+  const auto wish = kdf_wish(options.kdf, options.luks1 ? options.hash : "");
+  if (!wish) return wish.error();
+  // What costs no measuring is looked at first.
+  keyslots::KdfSpec cheap;
+  cheap.type = "pbkdf2";
+  cheap.hash = options.hash;
+  cheap.iterations = keyslots::kMinPbkdf2Iterations;
+  keyslots::LuksFormatOptions luks = luks_options(options, *place_bytes, cheap);
+  const std::uint64_t header_bytes = luks.detached ? header_space(options) : *place_bytes;
+  const auto check_luks =
+      options.luks1 ? keyslots::check_luks1_format : keyslots::check_luks2_format;
+  if (auto fine = check_luks(header_bytes, luks); !fine) return std::move(fine).error();
+  if (luks.detached && *place_bytes < luks.sector_bytes) return usage("there is no room for data");
+  if (!options.mkfs.empty()) {
+    auto fine = check_file_system(options.mkfs, options.label, luks.sector_bytes);
+    if (!fine) return std::move(fine).error();
+  }
+  auto cost = keyslots::choose_kdf_cost(*wish, luks.key_bytes);
+  if (!cost) return std::move(cost).error();
+  luks.kdf = std::move(*cost);
+  if (auto fine = check_luks(header_bytes, luks); !fine) return std::move(fine).error();
+  return luks;
 }
 
 Result<engine::DevicePtr> make_header_file(const FormatOptions& options) {
@@ -90,7 +131,10 @@ Result<engine::DevicePtr> make_header_file(const FormatOptions& options) {
   }
   engine::Notices notices;
   auto file = engine::FileDevice::open(options.header, engine::Access::kReadWrite, notices);
-  if (!file) return std::move(file).error().within("--header");
+  if (!file) {
+    unlink(options.header.c_str());
+    return std::move(file).error().within("--header");
+  }
   return engine::DevicePtr(*file);
 }
 
@@ -101,26 +145,15 @@ struct Made {
 };
 
 Result<Made> make_volume(const FormatOptions& options, const NewImage& image,
-                         const keyslots::KdfSpec& cost, engine::Bytes secret) {
+                         engine::DevicePtr header, keyslots::LuksFormatOptions luks,
+                         engine::Bytes secret) {
   Made made;
   made.source.data = image.place;
-  keyslots::LuksFormatOptions& luks = made.luks;
-  luks.cipher = options.cipher;
-  luks.key_bytes = options.key_bits / 8;
-  luks.sector_bytes = sector_bytes_for(options, *image.place);
-  luks.hash = options.hash;
-  luks.uuid = options.uuid;
-  luks.label = options.label;
-  luks.kdf = cost;
-  luks.detached = !options.header.empty();
-  if (luks.detached) {
-    auto header = make_header_file(options);
-    if (!header) return std::move(header).error();
-    made.source.header = std::move(*header);
-  }
+  made.source.header = std::move(header);
+  made.luks = std::move(luks);
   engine::BlockDevice& device = *made.source.header_device();
-  auto volume = options.luks1 ? keyslots::format_luks1(device, luks, secret)
-                              : keyslots::format_luks2(device, luks, secret);
+  auto volume = options.luks1 ? keyslots::format_luks1(device, made.luks, secret)
+                              : keyslots::format_luks2(device, made.luks, secret);
   if (!volume) return std::move(volume).error();
   made.volume = std::move(*volume);
   return made;
@@ -146,28 +179,32 @@ void say(const FormatOptions& options, const Made& made) {
   fmt::print("keyslot 0: {}\n", made.luks.kdf.describe());
 }
 
-// Everything that can be refused is, before a byte is written or a key file made.
 Result<void> format(FormatOptions options) {
   if (auto done = complete(options); !done) return done;
-  if (auto fine = check_new_image(options.image); !fine) return fine;
-  const auto wish = kdf_wish(options.kdf, options.luks1 ? options.hash : "");
-  if (!wish) return wish.error();
-  const auto cost = keyslots::choose_kdf_cost(*wish, options.key_bits / 8);
-  if (!cost) return cost.error();
+  auto luks = check(options);
+  if (!luks) return std::move(luks).error();
+  MadeFiles made_files;
   const auto secret = read_new_key(options.key, "--", options.image.path);
   if (!secret) return secret.error();
-  const bool was_there = access(options.image.path.c_str(), F_OK) == 0;
+  if (!options.key.generated.empty()) made_files.add(options.key.generated);
+  engine::DevicePtr header;
+  if (luks->detached) {
+    auto made = make_header_file(options);
+    if (!made) return std::move(made).error();
+    made_files.add(options.header);
+    header = std::move(*made);
+  }
   auto image = make_new_image(options.image);
   if (!image) return std::move(image).error();
-  auto made = make_volume(options, *image, *cost, secret->bytes.span());
-  if (!made) {
-    if (!was_there) unlink(options.image.path.c_str());
-    return std::move(made).error();
-  }
+  if (image->made_file) made_files.add(options.image.path);
+  auto made = make_volume(options, *image, header, std::move(*luks), secret->bytes.span());
+  if (!made) return std::move(made).error();
+  made_files.keep();
   if (!options.mkfs.empty()) {
     auto plaintext = plaintext_of(*made);
     if (!plaintext) return std::move(plaintext).error();
-    if (auto done = make_file_system(*plaintext, options.mkfs, options.label); !done) {
+    auto done = make_file_system(*plaintext, options.mkfs, options.label, made->luks.sector_bytes);
+    if (!done) {
       return std::move(done).error().within("the volume was made, its file system was not");
     }
   }

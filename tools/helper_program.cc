@@ -78,15 +78,22 @@ Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& 
   return child;
 }
 
+Error not_installed(const std::string& program, const std::string& debian_package) {
+  return Error(ErrorCode::kSystem, fmt::format("the program {} is not installed", program))
+      .with_hint("apt-get install " + debian_package);
+}
+
 }  // namespace
+
+Result<void> check_helper(const std::string& program, const std::string& debian_package) {
+  if (find_program(program).empty()) return not_installed(program, debian_package);
+  return {};
+}
 
 Result<HelperOutcome> run_helper(const std::vector<std::string>& argv,
                                  const std::string& debian_package) {
   const std::string program = find_program(argv.front());
-  if (program.empty()) {
-    return Error(ErrorCode::kSystem, fmt::format("the program {} is not installed", argv.front()))
-        .with_hint("apt-get install " + debian_package);
-  }
+  if (program.empty()) return not_installed(argv.front(), debian_package);
   // A file rather than a pipe: a helper that goes on in the background may keep it open.
   const int output = memfd_create("helper output", MFD_CLOEXEC);
   if (output < 0) return Error::system("cannot make a temporary file", errno);

@@ -14,6 +14,9 @@ struct HelperOutcome {
   std::string said;     // the first line it printed, made printable
 };
 
+// Found in PATH or the sbin directories? kSystem where it is not; the hint names the package.
+engine::Result<void> check_helper(const std::string& program, const std::string& debian_package);
+
 // Runs argv[0], found in PATH or the sbin directories, and waits for it. It gets no descriptor of
 // ours, no blocked signal, and an empty standard input. kSystem where it is not installed; the hint
 // names `debian_package`.

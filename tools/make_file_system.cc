@@ -25,18 +25,24 @@ struct Maker {
   // Overwrite, say little, do not discard first: that would write the whole device.
   std::vector<const char*> options;
   const char* label;
+  std::size_t most_label_bytes;
+  // How it is told the sector size; with {} for the number.
+  std::vector<const char*> sectors;
 };
+
+constexpr std::uint32_t kUsualSectorBytes = 512;
 
 const std::array<Maker, 8>& makers() {
   static const std::array<Maker, 8> all{{
-      {"ext2", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L"},
-      {"ext3", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L"},
-      {"ext4", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L"},
-      {"xfs", "xfsprogs", {"-q", "-f", "-K"}, "-L"},
-      {"btrfs", "btrfs-progs", {"-q", "-f", "-K"}, "-L"},
-      {"vfat", "dosfstools", {}, "-n"},
-      {"exfat", "exfatprogs", {}, "-L"},
-      {"ntfs", "ntfs-3g", {"-q", "-F", "-Q"}, "-L"},
+      {"ext2", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L", 16, {"-b", "4096"}},
+      {"ext3", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L", 16, {"-b", "4096"}},
+      {"ext4", "e2fsprogs", {"-q", "-F", "-E", "nodiscard"}, "-L", 16, {"-b", "4096"}},
+      {"xfs", "xfsprogs", {"-q", "-f", "-K"}, "-L", 12, {"-s", "size={}"}},
+      // Its blocks are pages.
+      {"btrfs", "btrfs-progs", {"-q", "-f", "-K"}, "-L", 255, {"-s", "4096"}},
+      {"vfat", "dosfstools", {}, "-n", 11, {"-S", "{}"}},
+      {"exfat", "exfatprogs", {}, "-L", 11, {}},
+      {"ntfs", "ntfs-3g", {"-q", "-F", "-Q"}, "-L", 128, {"-s", "{}"}},
   }};
   return all;
 }
@@ -67,10 +73,16 @@ class MountFolder {
   bool made_ = false;
 };
 
-Result<void> run_maker(const Maker& maker, const std::string& file, const std::string& label) {
+Result<void> run_maker(const Maker& maker, const std::string& file, const std::string& label,
+                       std::uint32_t sector_bytes) {
   std::vector<std::string> argv{std::string("mkfs.") + maker.kind};
   argv.insert(argv.end(), maker.options.begin(), maker.options.end());
   if (!label.empty()) argv.insert(argv.end(), {maker.label, label});
+  if (sector_bytes != kUsualSectorBytes) {
+    for (const char* option : maker.sectors) {
+      argv.push_back(fmt::format(fmt::runtime(option), sector_bytes));
+    }
+  }
   argv.push_back(file);
   auto outcome = run_helper(argv, maker.package);
   if (!outcome) return std::move(outcome).error();
@@ -81,25 +93,36 @@ Result<void> run_maker(const Maker& maker, const std::string& file, const std::s
 
 }  // namespace
 
-std::vector<std::string> file_system_kinds() {
-  std::vector<std::string> kinds;
-  for (const Maker& maker : makers()) kinds.emplace_back(maker.kind);
-  return kinds;
-}
-
-Result<void> make_file_system(const engine::DevicePtr& device, const std::string& kind,
-                              const std::string& label) {
+Result<void> check_file_system(const std::string& kind, const std::string& label,
+                               std::uint32_t sector_bytes) {
   const Maker* maker = find_maker(kind);
   if (maker == nullptr) {
     return Error(ErrorCode::kUsage, "--mkfs: '" + kind + "' is not a file system that can be made");
   }
+  if (label.size() > maker->most_label_bytes) {
+    return Error(ErrorCode::kUsage, fmt::format("--label: {} bytes, but that of {} has {} at most",
+                                                label.size(), kind, maker->most_label_bytes));
+  }
+  if (sector_bytes != kUsualSectorBytes && maker->sectors.empty()) {
+    return Error(ErrorCode::kNotSupported,
+                 fmt::format("--mkfs: {} is made in sectors of 512 bytes only", kind))
+        .with_hint("--sector-size 512");
+  }
+  auto installed = check_helper(std::string("mkfs.") + maker->kind, maker->package);
+  return installed ? installed : std::move(installed).error().within("--mkfs");
+}
+
+Result<void> make_file_system(const engine::DevicePtr& device, const std::string& kind,
+                              const std::string& label, std::uint32_t sector_bytes) {
+  if (auto fine = check_file_system(kind, label, sector_bytes); !fine) return fine;
+  const Maker* maker = find_maker(kind);
   const MountFolder folder;
   if (!folder.made()) return Error::system("cannot make a temporary folder", errno);
   frontends::ExportList exports;
   exports.exports.push_back({"volume", "a new volume", device});
   auto mounted = frontends::ExportDirectory::mount(folder.path(), std::move(exports), {});
   if (!mounted) return std::move(mounted).error().within("--mkfs");
-  auto made = run_maker(*maker, folder.path() + "/volume", label);
+  auto made = run_maker(*maker, folder.path() + "/volume", label, sector_bytes);
   auto closed = (*mounted)->close();
   return made ? closed : made;
 }

@@ -3,20 +3,23 @@
 // zeros is left as the noise that never-written sectors decrypt to.
 #pragma once
 
+#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "engine/block_device.h"
 #include "engine/result.h"
 
 namespace latchkey::tools {
 
-// The kinds there are: "ext4", "xfs", "btrfs", "vfat", ...
-std::vector<std::string> file_system_kinds();
+// What speaks against it before there is a volume. kUsage: another kind, a label that does not fit
+// it; kSystem: mkfs is not installed (the hint names the package). kNotSupported: it cannot be made
+// in sectors of that size.
+engine::Result<void> check_file_system(const std::string& kind, const std::string& label,
+                                       std::uint32_t sector_bytes);
 
-// kUsage for another kind; kSystem where mkfs is not installed (the hint names the package), says
-// no, or FUSE cannot be used. The device is flushed when this returns.
+// No write of it is smaller than `sector_bytes`, the volume's. Errors as above, and kSystem where
+// mkfs says no or FUSE cannot be used. The device is flushed when this returns.
 engine::Result<void> make_file_system(const engine::DevicePtr& device, const std::string& kind,
-                                      const std::string& label);
+                                      const std::string& label, std::uint32_t sector_bytes);
 
 }  // namespace latchkey::tools

@@ -30,6 +30,10 @@ Result<void> fill(int fd, Bytes bytes, const std::string& path) {
 
 }  // namespace
 
+MadeFiles::~MadeFiles() {
+  for (const std::string& path : paths_) (void)unlink(path.c_str());
+}
+
 Result<void> sync_folder_of(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const engine::UniqueFd fd(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/bytes.h"
 #include "engine/result.h"
@@ -10,6 +11,21 @@ namespace latchkey::tools {
 
 // kRefused where something of that name exists; kSystem. What was begun is removed on an error.
 engine::Result<void> write_new_file(const std::string& path, engine::Bytes bytes);
+
+// Files made for something that is not there yet: removed again unless keep() is said.
+class MadeFiles {
+ public:
+  MadeFiles() = default;
+  ~MadeFiles();
+  MadeFiles(const MadeFiles&) = delete;
+  MadeFiles& operator=(const MadeFiles&) = delete;
+
+  void add(std::string path) { paths_.push_back(std::move(path)); }
+  void keep() { paths_.clear(); }
+
+ private:
+  std::vector<std::string> paths_;
+};
 
 // The folder a name is in, synced: the name itself outlives a power cut then.
 engine::Result<void> sync_folder_of(const std::string& path);

@@ -39,10 +39,18 @@ struct Existing {
   std::uint64_t file_bytes = 0;
 };
 
-Existing look_at(const std::string& path) {
+Result<Existing> look_at(const std::string& path) {
   struct stat about {};
-  if (stat(path.c_str(), &about) != 0) return {};
-  return {true, S_ISBLK(about.st_mode), static_cast<std::uint64_t>(about.st_size)};
+  if (stat(path.c_str(), &about) != 0) {
+    if (errno != ENOENT) return Error::system("cannot look at " + path, errno);
+    if (lstat(path.c_str(), &about) != 0) return Existing{};
+    return Error(ErrorCode::kUsage, path + " is a link to nothing")
+        .with_hint("name the file itself, or remove the link");
+  }
+  if (!S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode)) {
+    return Error(ErrorCode::kUsage, path + " is neither a file nor a block device");
+  }
+  return Existing{true, S_ISBLK(about.st_mode), static_cast<std::uint64_t>(about.st_size)};
 }
 
 std::string describe_region(const Region& region) {
@@ -53,6 +61,13 @@ std::string describe_region(const Region& region) {
   return region.content.empty() ? "" : region.content.type;
 }
 
+engine::NewVhd vhd_of(const NewImageOptions& options, std::uint64_t size) {
+  engine::NewVhd vhd;
+  vhd.kind = options.container == "vhd" ? engine::VhdKind::kFixed : engine::VhdKind::kDynamic;
+  vhd.disk_bytes = size;
+  return vhd;
+}
+
 Result<void> check_size(const NewImageOptions& options, std::uint64_t size) {
   const bool vhd = options.container != "raw";
   const std::uint64_t unit = vhd ? kMiB : kSectorBytes;
@@ -61,7 +76,7 @@ Result<void> check_size(const NewImageOptions& options, std::uint64_t size) {
                                                 size, vhd ? "MiB" : "512-byte sectors"))
         .with_hint(vhd ? "Azure takes only disks of whole MiB" : "");
   }
-  return {};
+  return vhd ? engine::check_new_vhd(vhd_of(options, size)) : Result<void>();
 }
 
 // The size of the virtual disk, where it was not given: that of what is there.
@@ -81,14 +96,17 @@ Result<std::shared_ptr<engine::FileDevice>> open_writable(const std::string& pat
 }
 
 // An empty file of its own, or the one that is there with nothing left in it; `bytes` long.
-Result<void> make_file(const std::string& path, bool is_there, std::uint64_t bytes) {
-  if (is_there && look_at(path).file_bytes > 0) {
+Result<void> make_file(const std::string& path, const Existing& existing, std::uint64_t bytes,
+                       bool& made) {
+  const bool is_there = existing.there;
+  if (existing.file_bytes > 0) {
     // Nobody else may have it open while it is emptied.
     if (auto free = open_writable(path); !free) return std::move(free).error();
   }
-  const int flags = is_there ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const int flags = O_WRONLY | O_CLOEXEC | (is_there ? O_NONBLOCK : O_CREAT | O_EXCL);
   const engine::UniqueFd fd(open(path.c_str(), flags, 0600));
   if (fd.get() < 0) return Error::system("cannot make " + path, errno);
+  made = !is_there;
   if (ftruncate(fd.get(), 0) != 0 || ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return Error::system(fmt::format("cannot make {} {} bytes long", path, bytes), errno);
   }
@@ -101,9 +119,7 @@ Result<void> fill_random_array(std::array<std::byte, N>& bytes) {
 }
 
 Result<engine::DevicePtr> make_vhd(const NewImageOptions& options, std::uint64_t size) {
-  engine::NewVhd vhd;
-  vhd.kind = options.container == "vhd" ? engine::VhdKind::kFixed : engine::VhdKind::kDynamic;
-  vhd.disk_bytes = size;
+  engine::NewVhd vhd = vhd_of(options, size);
   vhd.created_seconds = static_cast<std::uint32_t>(std::time(nullptr) - kVhdEpoch);
   if (auto done = fill_random_array(vhd.uuid); !done) return std::move(done).error();
   auto file = open_writable(options.path);
@@ -115,7 +131,8 @@ Result<engine::DevicePtr> make_vhd(const NewImageOptions& options, std::uint64_t
   return container->disk;
 }
 
-Result<engine::DevicePtr> make_disk(const NewImageOptions& options, const Existing& existing) {
+Result<engine::DevicePtr> make_disk(const NewImageOptions& options, const Existing& existing,
+                                    bool& made_file) {
   if (existing.block_device) {
     auto device = open_writable(options.path);
     if (!device) return std::move(device).error();
@@ -124,7 +141,7 @@ Result<engine::DevicePtr> make_disk(const NewImageOptions& options, const Existi
   const auto size = disk_size(options, existing);
   if (!size) return size.error();
   const bool raw = options.container == "raw";
-  if (auto made = make_file(options.path, existing.there, raw ? *size : kSectorBytes); !made) {
+  if (auto made = make_file(options.path, existing, raw ? *size : kSectorBytes, made_file); !made) {
     return std::move(made).error();
   }
   if (!raw) return make_vhd(options, *size);
@@ -142,10 +159,9 @@ Result<engine::DevicePtr> make_partition(const engine::DevicePtr& disk) {
   return engine::make_slice(disk, place->offset, place->length);
 }
 
-Result<NewImage> make_parts(const NewImageOptions& options, const Existing& existing) {
-  NewImage image;
-  image.made_file = !existing.there;
-  auto disk = make_disk(options, existing);
+// `image` says whether a file was made, also where this fails.
+Result<void> make_parts(const NewImageOptions& options, const Existing& existing, NewImage& image) {
+  auto disk = make_disk(options, existing, image.made_file);
   if (!disk) return std::move(disk).error();
   image.disk = std::move(*disk);
   image.place = image.disk;
@@ -154,19 +170,35 @@ Result<NewImage> make_parts(const NewImageOptions& options, const Existing& exis
     if (!partition) return std::move(partition).error();
     image.place = std::move(*partition);
   }
-  if (auto done = sync_folder_of(options.path); !done) return std::move(done).error();
-  return image;
+  return sync_folder_of(options.path);
+}
+
+// Of the disk, before there is one.
+Result<std::uint64_t> planned_disk_bytes(const NewImageOptions& options, const Existing& existing) {
+  if (!existing.block_device) return disk_size(options, existing);
+  engine::Notices notices;
+  const auto device = engine::FileDevice::open(options.path, engine::Access::kInspect, notices);
+  if (!device) return device.error();
+  if (options.gpt && (*device)->geometry().sector_bytes != kSectorBytes) {
+    return Error(ErrorCode::kNotSupported,
+                 fmt::format("{} has sectors of {} bytes: only tables for sectors of 512 bytes are "
+                             "written",
+                             options.path, (*device)->geometry().sector_bytes))
+        .with_hint("make the partition with another tool, and format that");
+  }
+  return (*device)->size_bytes();
 }
 
 }  // namespace
 
 std::string describe_what_is_there(const std::string& path) {
-  const Existing existing = look_at(path);
-  if (!existing.there || (!existing.block_device && existing.file_bytes == 0)) return "";
+  const auto existing = look_at(path);
+  if (!existing || !existing->there) return "";
+  if (!existing->block_device && existing->file_bytes == 0) return "";
   SurveyOptions survey;
   survey.access = engine::Access::kInspect;
   const auto image = survey_image(path, survey);
-  if (!image) return human_size(existing.file_bytes) + " that cannot be looked into";
+  if (!image) return human_size(existing->file_bytes) + " that cannot be looked into";
   const std::string size = human_size(image->container.disk->size_bytes());
   std::string text;
   if (image->container.format != "raw") text = "a " + image->container.format + " disk, ";
@@ -185,18 +217,30 @@ std::string describe_what_is_there(const std::string& path) {
   return text + (what.empty() ? size + " in which nothing is recognised" : what + ", " + size);
 }
 
+Result<std::uint64_t> planned_place_bytes(const NewImageOptions& options) {
+  const auto existing = look_at(options.path);
+  if (!existing) return existing.error();
+  const auto disk_bytes = planned_disk_bytes(options, *existing);
+  if (!disk_bytes || !options.gpt) return disk_bytes;
+  const auto place = engine::plan_new_gpt(*disk_bytes);
+  if (!place) return place.error();
+  return place->length;
+}
+
 Result<void> check_new_image(const NewImageOptions& options) {
-  const Existing existing = look_at(options.path);
-  if (existing.block_device) {
+  const auto existing = look_at(options.path);
+  if (!existing) return existing.error();
+  if (existing->block_device) {
     if (options.container != "raw" || options.size_bytes) {
       return Error(ErrorCode::kUsage,
                    options.path + " is a block device: --size and --container are for files");
     }
   } else {
-    const auto size = disk_size(options, existing);
+    const auto size = disk_size(options, *existing);
     if (!size) return size.error();
     if (auto fits = check_size(options, *size); !fits) return fits;
   }
+  if (auto place = planned_place_bytes(options); !place) return place.error();
   const std::string there = describe_what_is_there(options.path);
   if (there.empty() || options.force) return {};
   return Error(ErrorCode::kRefused, options.path + " holds " + there + ": it is not overwritten")
@@ -205,9 +249,13 @@ Result<void> check_new_image(const NewImageOptions& options) {
 
 Result<NewImage> make_new_image(const NewImageOptions& options) {
   if (auto fine = check_new_image(options); !fine) return std::move(fine).error();
-  const Existing existing = look_at(options.path);
-  auto image = make_parts(options, existing);
-  if (!image && !existing.there) unlink(options.path.c_str());
+  const auto existing = look_at(options.path);
+  if (!existing) return existing.error();
+  NewImage image;
+  if (auto done = make_parts(options, *existing, image); !done) {
+    if (image.made_file) unlink(options.path.c_str());
+    return std::move(done).error();
+  }
   return image;
 }
 

@@ -32,7 +32,11 @@ struct NewImage {
 // cannot be, kSystem.
 engine::Result<void> check_new_image(const NewImageOptions& options);
 
-// Makes it. A file that was made is removed again on an error.
+// How long the place of the volume will be: the partition's, or the disk's. Changes nothing; the
+// same errors.
+engine::Result<std::uint64_t> planned_place_bytes(const NewImageOptions& options);
+
+// Makes it. A file that was made, and no other, is removed again on an error.
 engine::Result<NewImage> make_new_image(const NewImageOptions& options);
 
 // "an ext4 file system of 10.0 GiB": what `path` holds; empty where there is no such file, or one

@@ -73,7 +73,9 @@ Result<void> written(IoStatus status, const char* what) {
   return Error::system(fmt::format("cannot write the {}", what), status.sys_errno());
 }
 
-Result<void> check_size(const NewVhd& vhd) {
+}  // namespace
+
+Result<void> check_new_vhd(const NewVhd& vhd) {
   if (vhd.disk_bytes == 0 || vhd.disk_bytes % kVhdSectorBytes != 0) {
     return Error(ErrorCode::kUsage, fmt::format("a vhd of {} bytes: its size has to be a whole "
                                                 "number of 512-byte sectors",
@@ -85,8 +87,6 @@ Result<void> check_size(const NewVhd& vhd) {
   }
   return {};
 }
-
-}  // namespace
 
 VhdChs vhd_chs_of(std::uint64_t disk_sectors) {
   constexpr std::uint64_t kMost = std::uint64_t{65535} * 16 * 255;
@@ -110,7 +110,7 @@ std::uint64_t new_vhd_file_bytes(const NewVhd& vhd) {
 }
 
 Result<void> create_vhd(GrowableDevice& file, const NewVhd& vhd) {
-  if (auto r = check_size(vhd); !r) return r;
+  if (auto r = check_new_vhd(vhd); !r) return r;
   const std::uint64_t file_bytes = new_vhd_file_bytes(vhd);
   if (auto r = written(file.grow_to(file_bytes), "vhd: its file cannot grow"); !r) return r;
   const auto footer = make_footer(vhd);

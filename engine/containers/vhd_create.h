@@ -25,6 +25,9 @@ struct NewVhd {
   std::uint32_t created_seconds = 0;  // since 2000-01-01 00:00 UTC
 };
 
+// kUsage for a size no VHD of that kind has.
+Result<void> check_new_vhd(const NewVhd& vhd);
+
 // How long the file of an empty disk is.
 std::uint64_t new_vhd_file_bytes(const NewVhd& vhd);
 

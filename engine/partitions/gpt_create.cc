@@ -86,18 +86,24 @@ std::vector<std::byte> make_protective_mbr(std::uint64_t disk_sectors) {
 
 }  // namespace
 
-Result<PlacedPartition> write_new_gpt(BlockDevice& disk, const NewGpt& gpt) {
-  const std::uint64_t sectors = disk.size_bytes() / kSector;
+Result<PlacedPartition> plan_new_gpt(std::uint64_t disk_bytes) {
+  const std::uint64_t sectors = disk_bytes / kSector;
   const std::uint64_t backup_bytes = (kArraySectors + 1) * kSector;
   const std::uint64_t end =
       sectors * kSector < backup_bytes ? 0 : round_down(sectors * kSector - backup_bytes, kMiB);
   if (end <= kMiB) {
     return Error(ErrorCode::kUsage, fmt::format("a disk of {} bytes is too small for a partition "
                                                 "table and a partition: 3 MiB are the least",
-                                                disk.size_bytes()));
+                                                disk_bytes));
   }
-  const PlacedPartition place{kMiB, end - kMiB};
-  const auto array = make_array(gpt, place);
+  return PlacedPartition{kMiB, end - kMiB};
+}
+
+Result<PlacedPartition> write_new_gpt(BlockDevice& disk, const NewGpt& gpt) {
+  const auto place = plan_new_gpt(disk.size_bytes());
+  if (!place) return place;
+  const std::uint64_t sectors = disk.size_bytes() / kSector;
+  const auto array = make_array(gpt, *place);
   const std::uint32_t crc = crc32(array);
   const std::uint64_t last = sectors - 1;
   const std::uint64_t backup_array = last - kArraySectors;

@@ -33,8 +33,11 @@ struct PlacedPartition {
   std::uint64_t length = 0;
 };
 
-// Both copies of a table for 512-byte sectors, with one partition: from the first MiB to the last
-// whole one that the second copy leaves. kUsage where the disk is too small for that; kSystem.
+// Where the partition goes: from the first MiB to the last whole one that the second copy leaves.
+// kUsage where the disk is too small for that.
+Result<PlacedPartition> plan_new_gpt(std::uint64_t disk_bytes);
+
+// Both copies of a table for 512-byte sectors, with one partition as planned. kUsage; kSystem.
 Result<PlacedPartition> write_new_gpt(BlockDevice& disk, const NewGpt& gpt);
 
 }  // namespace latchkey::engine

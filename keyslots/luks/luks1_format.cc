@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "keyslots/digest.h"
 #include "keyslots/kdf_cost.h"
 #include "keyslots/luks/luks1_writer.h"
 #include "keyslots/luks/luks2_layout.h"
@@ -24,7 +25,7 @@ Error usage(std::string what) {
   return {ErrorCode::kUsage, std::move(what)};
 }
 
-Result<engine::CipherSpec> check_options(const engine::BlockDevice& device,
+Result<engine::CipherSpec> check_options(std::uint64_t header_bytes,
                                          const LuksFormatOptions& options) {
   if (options.sector_bytes != kLuks1SectorBytes)
     return usage("luks1 has sectors of 512 bytes only");
@@ -38,12 +39,20 @@ Result<engine::CipherSpec> check_options(const engine::BlockDevice& device,
     return Error(ErrorCode::kNotSupported, why);
   }
   const std::uint64_t space = luks1_header_space_bytes(options.key_bytes);
-  if (device.size_bytes() < space + (options.detached ? 0 : kLuks1SectorBytes)) {
-    return usage(fmt::format("{} bytes are too small: a luks1 header takes {}{}",
-                             device.size_bytes(), space,
+  if (header_bytes < space + (options.detached ? 0 : kLuks1SectorBytes)) {
+    return usage(fmt::format("{} bytes are too small: a luks1 header takes {}{}", header_bytes,
+                             space,
                              options.detached ? ""
                                               : ", and no data "
                                                 "would fit"));
+  }
+  if (!options.uuid.empty() && !is_uuid(options.uuid)) {
+    return usage(fmt::format("'{}' is not a uuid", engine::printable(options.uuid)))
+        .with_hint("like 01234567-89ab-cdef-0123-456789abcdef, or none: then one is made");
+  }
+  if (auto hash = Digest::find(options.hash); !hash) return std::move(hash).error();
+  if (auto fine = check_kdf_cost(options.kdf, options.key_bytes, KdfLimits::defaults()); !fine) {
+    return std::move(fine).error();
   }
   return cipher;
 }
@@ -93,9 +102,14 @@ Result<void> put_digest(Luks1Bytes& header, const LuksFormatOptions& options, By
 
 }  // namespace
 
+Result<void> check_luks1_format(std::uint64_t header_bytes, const LuksFormatOptions& options) {
+  auto cipher = check_options(header_bytes, options);
+  return cipher ? Result<void>() : std::move(cipher).error();
+}
+
 Result<FormattedVolume> format_luks1(engine::BlockDevice& device, const LuksFormatOptions& options,
                                      Bytes secret) {
-  auto cipher = check_options(device, options);
+  auto cipher = check_options(device.size_bytes(), options);
   if (!cipher) return std::move(cipher).error();
   FormattedVolume volume;
   auto key = random_secret(options.key_bytes);

@@ -28,7 +28,7 @@ Error usage(std::string what) {
   return {ErrorCode::kUsage, std::move(what)};
 }
 
-Result<void> check_options(const engine::BlockDevice& device, const LuksFormatOptions& options) {
+Result<void> check_options(std::uint64_t header_bytes, const LuksFormatOptions& options) {
   const std::uint32_t sector = options.sector_bytes;
   if (sector < 512 || sector > 4096 || (sector & (sector - 1)) != 0) {
     return usage(
@@ -43,14 +43,19 @@ Result<void> check_options(const engine::BlockDevice& device, const LuksFormatOp
   if (std::string why = why_cipher_unusable(*cipher, options.key_bytes); !why.empty()) {
     return Error(ErrorCode::kNotSupported, why);
   }
-  if (device.size_bytes() < kLuks2HeaderSpaceBytes) {
+  if (header_bytes < kLuks2HeaderSpaceBytes) {
     return usage(fmt::format("{} bytes are too small for a luks2 header, which takes {} MiB",
-                             device.size_bytes(), kLuks2HeaderSpaceBytes >> 20));
+                             header_bytes, kLuks2HeaderSpaceBytes >> 20));
   }
-  if (!options.detached && device.size_bytes() < kLuks2HeaderSpaceBytes + sector) {
+  if (!options.detached && header_bytes < kLuks2HeaderSpaceBytes + sector) {
     return usage("behind the luks2 header of 16 MiB there is no room for data");
   }
-  return {};
+  if (!options.uuid.empty() && !is_uuid(options.uuid)) {
+    return usage(fmt::format("'{}' is not a uuid", engine::printable(options.uuid)))
+        .with_hint("like 01234567-89ab-cdef-0123-456789abcdef, or none: then one is made");
+  }
+  if (auto hash = Digest::find(options.hash); !hash) return std::move(hash).error();
+  return check_kdf_cost(options.kdf, options.key_bytes, KdfLimits::defaults());
 }
 
 Result<Luks2Metadata> first_metadata(const LuksFormatOptions& options, Bytes volume_key) {
@@ -90,9 +95,13 @@ Result<void> clear_place(engine::BlockDevice& device) {
 
 }  // namespace
 
+Result<void> check_luks2_format(std::uint64_t header_bytes, const LuksFormatOptions& options) {
+  return check_options(header_bytes, options);
+}
+
 Result<FormattedVolume> format_luks2(engine::BlockDevice& header, const LuksFormatOptions& options,
                                      Bytes secret) {
-  if (auto r = check_options(header, options); !r) return std::move(r).error();
+  if (auto r = check_options(header.size_bytes(), options); !r) return std::move(r).error();
   FormattedVolume volume;
   auto key = random_secret(options.key_bytes);
   if (!key) return std::move(key).error();

@@ -1,4 +1,4 @@
-// A new, empty LUKS volume as cryptsetup makes it: `latchkey format` and `latchkey copy --encrypt`.
+// A new, empty LUKS volume as cryptsetup makes it: `latchkey format`.
 //
 // Key slot 0 holds a new volume key under the secret; everything else is empty. The payload is not
 // touched: what lies there decrypts to noise. What the header's place held is destroyed first. Only
@@ -42,6 +42,13 @@ struct FormattedVolume {
 // depends on the key's.
 inline constexpr std::uint64_t kLuks2HeaderSpaceBytes = std::uint64_t{16} << 20;
 std::uint64_t luks1_header_space_bytes(std::uint32_t key_bytes);
+
+// Everything that speaks against such a volume and can be told before a byte is written, with
+// `header_bytes` on the header's device. format_luks1() and format_luks2() ask this, too.
+engine::Result<void> check_luks1_format(std::uint64_t header_bytes,
+                                        const LuksFormatOptions& options);
+engine::Result<void> check_luks2_format(std::uint64_t header_bytes,
+                                        const LuksFormatOptions& options);
 
 engine::Result<FormattedVolume> format_luks2(engine::BlockDevice& header,
                                              const LuksFormatOptions& options,
