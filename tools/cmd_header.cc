@@ -108,7 +108,10 @@ Result<void> check_belongs(const HeaderOptions& options, const LuksTarget& targe
     warn("the header that is there cannot be used: nothing tells whether the backup belongs to it");
     return {};
   }
-  const auto why = keyslots::why_backup_differs(present->header->facts(), (*saved)->facts());
+  auto why = keyslots::why_backup_differs(present->header->facts(), (*saved)->facts());
+  for (std::string& one : keyslots::why_backup_keys_differ(*target.header_device, backup)) {
+    why.push_back(std::move(one));
+  }
   if (why.empty()) return {};
   const std::string text =
       fmt::format("the backup is not of this volume: {}", fmt::join(why, "; "));
@@ -156,15 +159,18 @@ const char* word_of(Notice::Severity severity) {
 Result<void> check_keys(const HeaderOptions& options, const LuksTarget& target,
                         engine::Notices& findings) {
   if (!options.keys.any_secret()) return {};
-  if (!target.region->volume || !target.region->volume->header) return {};
   const auto unlock = unlock_options(options.keys);
   if (!unlock) return unlock.error();
-  const auto opened = open_target(target, options.keys, *unlock);
+  const auto ring = read_secrets(options.keys);
+  if (!ring) return ring.error();
+  if (!target.region->volume || !target.region->volume->header) return {};
+  const auto opened = keyslots::find_keys(target.header(), *ring, *unlock);
   if (opened) {
     findings.note("volume key", "it agrees with its digest: " + opened->opened_by);
-  } else {
-    findings.damage("volume key", opened.error().message());
+    return {};
   }
+  if (opened.error().code() != ErrorCode::kDamaged) return opened.error();
+  findings.damage("volume key", opened.error().message());
   return {};
 }
 
@@ -173,13 +179,16 @@ int check(const HeaderOptions& options) {
   if (!target) return fail(target.error());
   engine::Notices findings;
   keyslots::check_luks_header(*target->header_device, findings);
-  if (auto done = check_keys(options, *target, findings); !done) return fail(done.error());
+  const auto tried = check_keys(options, *target, findings);
   bool sound = true;
   for (const Notice& finding : findings.items()) {
     sound = sound && finding.severity == Notice::Severity::kNote;
     fmt::print("{:8} {}: {}\n", word_of(finding.severity), finding.where, finding.text);
   }
+  // A key that cannot be read, or is a wrong one, says nothing of the header.
+  const int failed = tried ? static_cast<int>(kDone) : fail(tried.error());
   if (findings.has_damage()) return kUnusable;
+  if (failed != kDone) return failed;
   return sound ? kDone : kAnswerIsNo;
 }
 

@@ -1,6 +1,7 @@
 #include "keyslots/luks/luks_header_copy.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -37,6 +38,38 @@ Result<std::uint64_t> luks1_extent(engine::BlockDevice& device) {
   return engine::round_up(end, kPageBytes);
 }
 
+constexpr const char* kOtherKey = "the volume key here is another one than that of the backup";
+
+// What tells the volume's key without giving it away: digest and salt of each segment's key.
+using KeyMarks = std::set<std::vector<std::byte>>;
+
+KeyMarks key_marks(const Luks2Metadata& metadata) {
+  KeyMarks marks;
+  for (const Luks2Segment& segment : metadata.segments) {
+    const Luks2Digest* digest = metadata.digest_of_segment(segment.id);
+    if (segment.is_backup() || digest == nullptr) continue;
+    std::vector<std::byte> mark = digest->digest;
+    mark.insert(mark.end(), digest->kdf.salt.begin(), digest->kdf.salt.end());
+    marks.insert(std::move(mark));
+  }
+  return marks;
+}
+
+KeyMarks luks1_key_marks(engine::BlockDevice& device) {
+  const auto bytes = read_luks1_bytes(device);
+  if (!bytes) return {};
+  const Bytes mark =
+      Bytes(*bytes).subspan(luks1_at::kDigest, luks1_at::kDigestIterations - luks1_at::kDigest);
+  return {{mark.begin(), mark.end()}};
+}
+
+void add_requirements(const Luks2Metadata& metadata, const char* where,
+                      std::vector<std::string>& why) {
+  for (const std::string& requirement : metadata.requirements) {
+    why.push_back(fmt::format("{} says '{}'", where, engine::printable(requirement)));
+  }
+}
+
 }  // namespace
 
 Result<std::uint64_t> luks_header_extent(engine::BlockDevice& device) {
@@ -67,6 +100,27 @@ std::vector<std::string> why_backup_differs(const VolumeFacts& present, const Vo
   compare("key bits", present.key_bits, backup.key_bits);
   compare("sector size", present.sector_bytes, backup.sector_bytes);
   compare("payload offset", present.payload_offset, backup.payload_offset);
+  return why;
+}
+
+std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, Bytes backup) {
+  engine::MemoryDevice saved({backup.begin(), backup.end()});
+  if (is_luks1(present) != is_luks1(saved)) return {"the format is another one"};
+  if (is_luks1(present)) {
+    if (luks1_key_marks(present) == luks1_key_marks(saved)) return {};
+    return {kOtherKey};
+  }
+  const Luks2Copies copies_here = read_luks2_copies(present);
+  const Luks2Copies copies_there = read_luks2_copies(saved);
+  const Luks2Copy* here = copies_here.newest();
+  const Luks2Copy* there = copies_there.newest();
+  if (here == nullptr || there == nullptr) return {};
+  std::vector<std::string> why;
+  add_requirements(here->header->metadata, "the header here", why);
+  add_requirements(there->header->metadata, "the backup", why);
+  if (key_marks(here->header->metadata) != key_marks(there->header->metadata)) {
+    why.emplace_back(kOtherKey);
+  }
   return why;
 }
 

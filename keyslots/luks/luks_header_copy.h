@@ -30,6 +30,11 @@ engine::Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevic
 // payload offset. Empty: it does.
 std::vector<std::string> why_backup_differs(const VolumeFacts& present, const VolumeFacts& backup);
 
+// The same for what only the headers themselves tell: that the volume's key is another one since
+// (it was re-encrypted), or that one of them is of a volume under re-encryption. Only of headers
+// that can be used.
+std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, engine::Bytes backup);
+
 // `backup` is a whole backup, at least as long as its own header says. kDamaged: it holds no header
 // that can be used; kUsage: the device is too small for it; kSystem.
 engine::Result<void> restore_luks_header(engine::BlockDevice& device, engine::Bytes backup);
