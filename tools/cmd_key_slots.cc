@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "keyslots/keys/recovery_passphrase.h"
 #include "keyslots/luks/luks_keyslots.h"
@@ -39,6 +40,7 @@ struct SlotOptions {
 // A volume that was opened with an old key, about to be changed.
 struct Opened {
   LuksTarget target;
+  keyslots::KeyRing ring;  // what opened it
   keyslots::OpenedKeys keys;
   std::unique_ptr<LuksKeyslots> slots;
 
@@ -59,9 +61,10 @@ Result<Opened> open_for_change(const SlotOptions& options) {
   if (!slots) return std::move(slots).error();
   const auto unlock = unlock_options(options.keys);
   if (!unlock) return unlock.error();
-  auto keys = open_target(*target, options.keys, *unlock);
+  keyslots::KeyRing ring;
+  auto keys = open_target(*target, options.keys, *unlock, &ring);
   if (!keys) return std::move(keys).error().within(target->name());
-  return Opened{std::move(*target), std::move(*keys), std::move(*slots)};
+  return Opened{std::move(*target), std::move(ring), std::move(*keys), std::move(*slots)};
 }
 
 Result<keyslots::KdfSpec> cost_of(const SlotOptions& options, const LuksKeyslots& slots) {
@@ -136,6 +139,16 @@ Result<int> priority_of(const std::string& text) {
   return Error(ErrorCode::kUsage, "--priority: '" + text + "' is not first, normal or named");
 }
 
+// A key file that was made for a slot which was refused. After a failed write the new slot may be
+// there all the same: its key is kept then.
+void drop_unused_key(const SlotOptions& options, const Error& why) {
+  const bool nothing_written = why.code() == ErrorCode::kRefused ||
+                               why.code() == ErrorCode::kUsage ||
+                               why.code() == ErrorCode::kNotSupported;
+  const std::string& made = options.new_key.generated;
+  if (nothing_written && !made.empty()) (void)unlink(made.c_str());
+}
+
 Result<void> add(const SlotOptions& options) {
   const auto priority = priority_of(options.priority);
   if (!priority) return priority.error();
@@ -145,12 +158,15 @@ Result<void> add(const SlotOptions& options) {
   if (*priority != 1 && slots.version() == 1) {
     return Error(ErrorCode::kNotSupported, "--priority: luks1 has no priorities");
   }
-  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
-  if (!secret) return secret.error();
   const auto cost = cost_of(options, slots);
   if (!cost) return cost.error();
+  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
+  if (!secret) return secret.error();
   const auto slot = slots.add(opened->volume_key(), secret->bytes.span(), *cost, options.slot);
-  if (!slot) return slot.error();
+  if (!slot) {
+    drop_unused_key(options, slot.error());
+    return slot.error();
+  }
   if (*priority != 1) {
     if (auto done = slots.set_priority(*slot, *priority); !done) return done;
   }
@@ -161,17 +177,14 @@ Result<void> add(const SlotOptions& options) {
 // remove ----------------------------------------------------------------------------------------
 
 // Somebody who removes a slot by its number shows a key that stays.
-Result<void> prove_another_key(const SlotOptions& options, const LuksTarget& target,
-                               unsigned going) {
+Result<void> prove_another_key(const SlotOptions& options, const Opened& volume, unsigned going) {
   const auto unlock = unlock_options(options.keys);
   if (!unlock) return unlock.error();
-  const auto ring = read_secrets(options.keys);
-  if (!ring) return ring.error();
-  for (const keyslots::Protector& one : target.header().protectors()) {
+  for (const keyslots::Protector& one : volume.target.header().protectors()) {
     if (one.number == going || !one.unusable.empty()) continue;
     keyslots::UnlockOptions only = *unlock;
     only.only_protector = one.number;
-    auto opened = keyslots::find_keys(target.header(), *ring, only);
+    auto opened = keyslots::find_keys(volume.target.header(), volume.ring, only);
     if (opened) return {};
     if (opened.error().code() != ErrorCode::kWrongKey) return std::move(opened).error();
   }
@@ -202,8 +215,8 @@ Result<void> remove(const SlotOptions& options) {
                              going, opened->target.name()))
         .with_hint("add another key first, or say --force");
   }
-  if (!is_last && options.slot && opened->by() == going && options.keys.any_secret()) {
-    if (auto proven = prove_another_key(options, opened->target, going); !proven) return proven;
+  if (!is_last && options.slot && opened->by() == going) {
+    if (auto proven = prove_another_key(options, *opened, going); !proven) return proven;
   }
   if (auto done = slots.remove(going); !done) return done;
   fmt::print("keyslot {} is removed, its key material overwritten\n", going);
@@ -215,13 +228,16 @@ Result<void> remove(const SlotOptions& options) {
 Result<void> change(const SlotOptions& options) {
   auto opened = open_for_change(options);
   if (!opened) return std::move(opened).error();
-  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
-  if (!secret) return secret.error();
   const auto cost = cost_of(options, *opened->slots);
   if (!cost) return cost.error();
+  const auto secret = read_new_key(options.new_key, "--new-", opened->target.name());
+  if (!secret) return secret.error();
   const auto slot =
       opened->slots->change(opened->volume_key(), opened->by(), secret->bytes.span(), *cost);
-  if (!slot) return slot.error();
+  if (!slot) {
+    drop_unused_key(options, slot.error());
+    return slot.error();
+  }
   fmt::print("the new key is in keyslot {}, the old one is gone: {}\n", *slot, cost->describe());
   return {};
 }
@@ -267,11 +283,14 @@ Result<void> enroll_recovery(const SlotOptions& options) {
   if (!cost) return cost.error();
   const auto slot = slots.add(opened->volume_key(), passphrase->span(), *cost, options.slot);
   if (!slot) return slot.error();
+  // Nobody has read it as long as it is not printed, so nobody shall depend on it.
   if (slots.version() == 2) {
-    if (auto done = slots.add_token(keyslots::kRecoveryToken, *slot); !done) return done;
+    if (auto done = slots.add_token(keyslots::kRecoveryToken, *slot); !done) {
+      if (auto undone = slots.remove(*slot); !undone) return undone;
+      return done;
+    }
   }
   if (!print_passphrase(*passphrase)) {
-    // Nobody has read it, so nobody shall depend on it.
     if (auto undone = slots.remove(*slot); !undone) return undone;
     return Error(ErrorCode::kSystem,
                  "the recovery passphrase could not be printed: it was removed "

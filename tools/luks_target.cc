@@ -97,9 +97,16 @@ Result<LuksTarget> find_header_place(const TargetOptions& options, const std::st
   if (!region) return std::move(region).error();
   target.region = *region;
   if (auto fine = check_format(target); !fine) return std::move(fine).error();
-  const bool detached = !header_path.empty() && target.region->volume;
-  target.header_device =
-      detached ? target.region->volume->source.header_device() : target.region->device;
+  if (header_path.empty()) {
+    target.header_device = target.region->device;
+    return target;
+  }
+  // What was named is looked at and written, and never the data in its stead.
+  if (!target.region->volume || !target.region->volume->source.header) {
+    return Error(ErrorCode::kUsage, target.name() + " is not what --header belongs to")
+        .with_hint("say which partition it is for: --partition N");
+  }
+  target.header_device = target.region->volume->source.header;
   return target;
 }
 
@@ -117,11 +124,14 @@ Result<LuksTarget> find_luks_target(const TargetOptions& options, const std::str
 }
 
 Result<keyslots::OpenedKeys> open_target(const LuksTarget& target, const KeyOptions& options,
-                                         const keyslots::UnlockOptions& unlock) {
+                                         const keyslots::UnlockOptions& unlock,
+                                         keyslots::KeyRing* kept) {
   if (options.any_secret()) {
-    const auto ring = read_secrets(options);
-    if (!ring) return ring.error();
-    return keyslots::find_keys(target.header(), *ring, unlock);
+    auto ring = read_secrets(options);
+    if (!ring) return std::move(ring).error();
+    auto opened = keyslots::find_keys(target.header(), *ring, unlock);
+    if (opened && kept != nullptr) *kept = std::move(*ring);
+    return opened;
   }
   for (int attempt = 1;; ++attempt) {
     auto typed = ask_passphrase("Passphrase for " + engine::printable(target.name()) + ": ");
@@ -133,6 +143,7 @@ Result<keyslots::OpenedKeys> open_target(const LuksTarget& target, const KeyOpti
     keyslots::KeyRing ring;
     ring.add(std::move(source));
     auto opened = keyslots::find_keys(target.header(), ring, unlock);
+    if (opened && kept != nullptr) *kept = std::move(ring);
     if (opened || opened.error().code() != ErrorCode::kWrongKey || attempt == kPassphraseTries) {
       return opened;
     }

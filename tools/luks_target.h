@@ -43,9 +43,11 @@ engine::Result<LuksTarget> find_luks_target(const TargetOptions& options,
 engine::Result<LuksTarget> find_header_place(const TargetOptions& options,
                                              const std::string& header_path, TargetUse use);
 
-// The keys that were given or, where none were, typed; three tries.
+// The keys that were given or, where none were, typed; three tries. `kept` gets what was read or
+// typed, where it opened the volume: no file and no person is asked twice.
 engine::Result<keyslots::OpenedKeys> open_target(const LuksTarget& target,
                                                  const KeyOptions& options,
-                                                 const keyslots::UnlockOptions& unlock);
+                                                 const keyslots::UnlockOptions& unlock,
+                                                 keyslots::KeyRing* kept = nullptr);
 
 }  // namespace latchkey::tools

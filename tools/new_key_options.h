@@ -1,5 +1,5 @@
 // The options that say what a new key is and what its key derivation may cost: `format`, `key add`,
-// `key change`, `copy --encrypt`.
+// `key change`.
 #pragma once
 
 #include <cstdint>
