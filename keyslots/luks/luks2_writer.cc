@@ -145,6 +145,13 @@ Result<void> write_luks2_copies(engine::BlockDevice& device, const Luks2Content&
   return {};
 }
 
+bool same_luks2_content(const Luks2Copy& a, const Luks2Copy& b) {
+  const Luks2Header& one = a.header.value();
+  const Luks2Header& other = b.header.value();
+  return one.sequence == other.sequence && one.uuid == other.uuid && one.label == other.label &&
+         one.subsystem == other.subsystem && a.json() == b.json();
+}
+
 Luks2Store::Luks2Store(engine::BlockDevice& device, const Luks2Copies& copies) : device_(&device) {
   const Luks2Copy& newest = *copies.newest();
   header_ = newest.header.value();
@@ -152,7 +159,7 @@ Luks2Store::Luks2Store(engine::BlockDevice& device, const Luks2Copies& copies) :
   content_.json = newest.json();
   const bool first_counts = &newest == &copies.first;
   const bool both = copies.first.sound() && copies.second.sound() &&
-                    copies.first.header->sequence == copies.second.header->sequence;
+                    same_luks2_content(copies.first, copies.second);
   order_ = !both && first_counts ? CopyOrder::kSecondFirst : CopyOrder::kFirstFirst;
 }
 

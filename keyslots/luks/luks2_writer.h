@@ -42,6 +42,9 @@ enum class CopyOrder { kFirstFirst, kSecondFirst };
 engine::Result<void> write_luks2_copies(engine::BlockDevice& device, const Luks2Content& content,
                                         CopyOrder order);
 
+// Do two sound copies say the same? Salt and checksum are each one's own.
+bool same_luks2_content(const Luks2Copy& a, const Luks2Copy& b);
+
 // A header that is being changed. The device must outlive it.
 class Luks2Store {
  public:

@@ -72,10 +72,6 @@ void mend_offsets(MutableBytes header, std::uint32_t key_bytes, Notices& done) {
 
 void mend_slot(MutableBytes slot, std::size_t index, Notices& done) {
   const std::string where = fmt::format("keyslot {}", index);
-  if (engine::load_be<std::uint32_t>(slot, luks1_at::kSlotStripes) != kLuksStripes) {
-    engine::store_be(slot, luks1_at::kSlotStripes, kLuksStripes);
-    done.note(where, "its number of stripes is 4000 again");
-  }
   const auto state = engine::load_be<std::uint32_t>(slot, luks1_at::kSlotState);
   if (state == kLuks1Active || state == kLuks1Inactive) return;
   // An inactive slot has no salt. A wrong guess costs a try that fails.
@@ -85,6 +81,13 @@ void mend_slot(MutableBytes slot, std::size_t index, Notices& done) {
       std::any_of(salt.begin(), salt.end(), [](std::byte byte) { return byte != std::byte{0}; });
   engine::store_be(slot, luks1_at::kSlotState, filled ? kLuks1Active : kLuks1Inactive);
   done.note(where, filled ? "it is marked as in use again" : "it is marked as not in use again");
+}
+
+// Every writer has 4000; another number that can be read is taken as meant.
+void mend_stripes(MutableBytes slot, std::size_t index, Notices& done) {
+  if (engine::load_be<std::uint32_t>(slot, luks1_at::kSlotStripes) == kLuksStripes) return;
+  engine::store_be(slot, luks1_at::kSlotStripes, kLuksStripes);
+  done.note(fmt::format("keyslot {}", index), "its number of stripes is 4000 again");
 }
 
 Result<void> repair_luks1(engine::BlockDevice& device, const Luks1Bytes& bytes, Notices& done) {
@@ -117,10 +120,7 @@ Result<void> repair_luks2(engine::BlockDevice& device, const RepairOptions& opti
   }
   const bool first_counts = newest == &copies.first;
   const Luks2Copy& other = first_counts ? copies.second : copies.first;
-  if (other.sound() && other.header->sequence == newest->header->sequence &&
-      other.json() == newest->json()) {
-    return {};
-  }
+  if (other.sound() && same_luks2_content(other, *newest)) return {};
   Luks2Content content;
   content.binary.assign(newest->bytes.begin(), newest->bytes.begin() + kLuks2BinaryBytes);
   content.json = newest->json();
@@ -151,6 +151,9 @@ Result<std::vector<std::byte>> mended_luks1_header(Bytes header, Notices& done) 
     mend_slot(bytes.subspan(luks1_at::kSlots + i * kLuks1SlotBytes, kLuks1SlotBytes), i, done);
   }
   mend_offsets(bytes, engine::load_be<std::uint32_t>(header, luks1_at::kKeyBytes), done);
+  for (std::size_t i = 0; i < kLuks1Slots && !parse_luks1_header(mended); ++i) {
+    mend_stripes(bytes.subspan(luks1_at::kSlots + i * kLuks1SlotBytes, kLuks1SlotBytes), i, done);
+  }
   if (auto sound = parse_luks1_header(mended); !sound) {
     return std::move(sound).error().within("the luks1 header cannot be repaired");
   }
