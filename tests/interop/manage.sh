@@ -92,6 +92,38 @@ expect 4 'not supported' run format x --size 20M --cipher rot13-ecb-plain --pass
 expect 3 'no terminal' setsid -w "$LATCHKEY" format x --size 20M "${cheap[@]}"
 [ ! -e x ] || fail "a refused format left a file"
 [ "$(digest o)" = "$(cat was)" ] || fail "a refused format changed the image"
+# With --force, too: what is asked for is looked at before a byte is written.
+refused() { # refused STATUS PATTERN OPTION...
+  expect "$1" "$2" run format o --size 20M --force --passphrase-file first "${cheap[@]}" "${@:3}"
+  [ "$(digest o)" = "$(cat was)" ] || fail "'${*:3}' was refused, and the image is changed"
+}
+refused 2 'sector size' --sector-size 1000
+refused 4 'not supported' --cipher rot13-ecb-plain
+refused 4 'not supported' --hash rot13
+refused 2 'too long' --label "$(printf 'x%.0s' {1..48})"
+refused 2 'not a uuid' --uuid hello
+refused 2 'not a file system' --mkfs minix
+refused 2 '--label' --mkfs xfs --label thirteen-long
+refused 2 '--label' --mkfs vfat --label twelve-chars
+refused 4 'sectors of 512' --mkfs exfat --sector-size 4096
+refused 1 'exists' --header gen
+refused 5 'cannot make' --header no/folder
+expect 2 'too small' run format o --size 8M --force --passphrase-file first "${cheap[@]}"
+expect 2 'too small' run format o --size 1M --force --partition gpt --passphrase-file first "${cheap[@]}"
+expect 2 '2040 GiB' run format o --size 2041G --container vhd-dynamic --force --passphrase-file first \
+  "${cheap[@]}"
+expect 4 'would take' run format o --size 20M --force --passphrase-file first --pbkdf argon2id \
+  --pbkdf-memory 1M --pbkdf-iterations 400000000 --pbkdf-parallel 1
+expect 5 'cannot' run format o --size 20M --force --passphrase-file nothing-there "${cheap[@]}"
+[ "$(digest o)" = "$(cat was)" ] || fail "a refused format --force changed the image"
+expect 5 'cannot make' run format no/folder --size 20M --generate-key lost.key --header lost.head \
+  "${cheap[@]}"
+[ ! -e lost.key ] && [ ! -e lost.head ] || fail "a failed format left its key or header"
+ln -s nowhere dangling
+expect 2 'link to nothing' run format dangling --size 20M --passphrase-file first "${cheap[@]}"
+[ -L dangling ] || fail "the link is gone"
+mkfifo pipe
+expect 2 'neither a file' timeout 20 "$LATCHKEY" format pipe --size 20M --passphrase-file first "${cheap[@]}"
 run format o --size 20M --force --passphrase-file second "${cheap[@]}" >/dev/null
 opens second o || fail "--force"
 if opens first o 2>/dev/null; then fail "the old key still opens"; fi
@@ -109,6 +141,12 @@ for luks in luks1 luks2; do
   expect 3 'no key fits' run key test k --passphrase-file first
   expect 3 'no key fits' run key add k --passphrase-file first --new-passphrase-file second
   expect 1 'and no other' run key remove k --slot 1 --passphrase-file second
+  # A key from standard input can be read once.
+  "$LATCHKEY" key add k --passphrase-file first --new-passphrase-file third "${cheap[@]}" \
+    </dev/null >/dev/null 2>&1 && fail "$luks: the changed key adds one"
+  expect 1 'and no other' sh -c '"$0" key remove k --slot 1 --passphrase-file - <second' "$LATCHKEY"
+  expect 2 . run key add k --passphrase-file third --slot 1 --generate-key unused "${cheap[@]}"
+  [ ! -e unused ] || fail "a refused key add left its key file"
   run key remove k --slot 1 --passphrase-file third >/dev/null
   if opens second k 2>/dev/null; then fail "$luks: the removed key opens"; fi
   digest k >was
@@ -161,6 +199,32 @@ done
 run header backup timed other 2>/dev/null
 expect 1 'not of this volume.*uuid' run header restore c other --backup w2 --yes
 [ ! -e w2 ] || fail "refused, and yet a backup"
+# A volume that was re-encrypted keeps its uuid: its key is another one than the backup's.
+for luks in luks1 luks2; do
+  rm -f r* other w2*
+  for image in r other; do
+    run format $image --size 20M --$luks --uuid 22222222-2222-3333-4444-555555555555 \
+      --passphrase-file first "${cheap[@]}" >/dev/null
+  done
+  run header backup r r.head 2>/dev/null
+  digest other >was
+  expect 1 'volume key here is another one' run header restore other r.head --backup w2 --yes
+  [ "$(digest other)" = "$(cat was)" ] || fail "$luks: refused, and yet restored"
+  run header restore other r.head --backup w2 --yes --force >/dev/null 2>&1 || fail "--force"
+  run key test other --passphrase-file first >/dev/null || fail "$luks: not restored"
+  expect 3 'no key fits' run header check r --passphrase-file second
+  expect 5 'cannot' run header check r --passphrase-file nothing-there
+  run header check r --passphrase-file first >/dev/null || fail "$luks: check with a key"
+done
+# A named header that is gone is missed, and the data beside it is not taken for it.
+run format rr --size 20M --passphrase-file first "${cheap[@]}" >/dev/null
+truncate -s 16M gone
+digest rr >was
+rm -f w2*
+if run header restore rr r.head --header gone --backup w2 --yes >said 2>&1; then
+  fail "restored: $(cat said)"
+fi
+[ "$(digest rr)" = "$(cat was)" ] || fail "the data was written instead of its header"
 for at in 20 5000 16404; do
   printf x | dd of=c bs=1 seek=$at conv=notrunc status=none
   ends 1 run header check c
@@ -191,4 +255,24 @@ run expose fs.vhd plain --passphrase-file first
 e2fsck -fn plain/p1 >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 dumpe2fs -h plain/p1 2>/dev/null | grep -q 'volume name: *files' || fail "its label"
 run umount plain
+# Nothing in it is smaller than the volume's sectors.
+for kind in ext2 ext4 xfs btrfs vfat ntfs exfat; do
+  command -v mkfs.$kind >/dev/null || { echo "   no mkfs.$kind here: not tried"; continue; }
+  run format fs.$kind --size 340M --mkfs $kind --label files --passphrase-file first "${cheap[@]}" \
+    >said || fail "--mkfs $kind"
+  sector=4096
+  [ $kind != exfat ] || sector=512
+  grep -q "sectors of $sector" said || fail "--mkfs $kind: $(cat said)"
+  run expose fs.$kind plain --passphrase-file first
+  [ "$(blkid -p -o value -s TYPE plain/disk)" = $kind ] || fail "$kind: blkid"
+  [ "$(blkid -p -o value -s LABEL plain/disk | tr a-z A-Z)" = FILES ] || fail "$kind: its label"
+  number() { od -An -j "$1" -N "$2" --endian="${3:-little}" -t u"$2" plain/disk | tr -d ' '; }
+  case $kind in
+    ext*) [ "$(number 1048 4)" = 2 ] || fail "$kind: blocks of $(number 1048 4)" ;;
+    xfs) [ "$(number 102 2 big)" = 4096 ] || fail "xfs: sectors of $(number 102 2 big)" ;;
+    vfat | ntfs) [ "$(number 11 2)" = 4096 ] || fail "$kind: sectors of $(number 11 2)" ;;
+  esac
+  run umount plain
+  rm fs.$kind
+done
 echo "all right"
