@@ -100,8 +100,9 @@ Result<keyslots::LuksFormatOptions> check(const FormatOptions& options) {
   if (auto fine = check_new_image(options.image); !fine) return std::move(fine).error();
   const auto place_bytes = planned_place_bytes(options.image);
   if (!place_bytes) return place_bytes.error();
-  const auto wish = kdf_wish(options.kdf, options.luks1 ? options.hash : "");
-  if (!wish) return wish.error();
+  auto wish = kdf_wish(options.kdf, options.luks1 ? options.hash : "");
+  if (!wish) return std::move(wish).error();
+  wish->hash = options.hash;
   // What costs no measuring is looked at first.
   keyslots::KdfSpec cheap;
   cheap.type = "pbkdf2";

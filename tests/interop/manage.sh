@@ -70,6 +70,9 @@ for word in 'aes-cbc-essiv:sha256' '256 bits' '512 .bytes' 'my disk' argon2i sha
   grep -q -- "$word" dump || fail "luksDump does not have '$word'"
 done
 opens first o || fail "its options do not open"
+run format hashed --size 20M --hash sha512 --passphrase-file first "${cheap[@]}" |
+  grep -q 'pbkdf2-sha512' || fail "--hash is not the key derivation's"
+opens first hashed || fail "a key derivation with sha512"
 run format timed --size 20M --unlock-time 200ms --passphrase-file first >said
 grep -q argon2id said || fail "measured: $(cat said)"
 opens first timed || fail "measured costs do not open"
