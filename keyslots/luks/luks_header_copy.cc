@@ -41,16 +41,22 @@ Result<std::uint64_t> luks1_extent(engine::BlockDevice& device) {
 constexpr const char* kOtherKey = "the volume key here is another one than that of the backup";
 
 // What tells the volume's key without giving it away: digest and salt of each segment's key.
-using KeyMarks = std::set<std::vector<std::byte>>;
+using KeyMarks = std::set<std::string>;
+
+std::string mark_of(Bytes digest, Bytes salt) {
+  std::string mark;
+  for (const Bytes part : {digest, salt}) {
+    for (const std::byte byte : part) mark.push_back(static_cast<char>(byte));
+  }
+  return mark;
+}
 
 KeyMarks key_marks(const Luks2Metadata& metadata) {
   KeyMarks marks;
   for (const Luks2Segment& segment : metadata.segments) {
     const Luks2Digest* digest = metadata.digest_of_segment(segment.id);
     if (segment.is_backup() || digest == nullptr) continue;
-    std::vector<std::byte> mark = digest->digest;
-    mark.insert(mark.end(), digest->kdf.salt.begin(), digest->kdf.salt.end());
-    marks.insert(std::move(mark));
+    marks.insert(mark_of(digest->digest, digest->kdf.salt));
   }
   return marks;
 }
@@ -60,7 +66,7 @@ KeyMarks luks1_key_marks(engine::BlockDevice& device) {
   if (!bytes) return {};
   const Bytes mark =
       Bytes(*bytes).subspan(luks1_at::kDigest, luks1_at::kDigestIterations - luks1_at::kDigest);
-  return {{mark.begin(), mark.end()}};
+  return {mark_of(mark, {})};
 }
 
 void add_requirements(const Luks2Metadata& metadata, const char* where,
