@@ -10,6 +10,7 @@
 
 #include "frontends/fuse/export_directory.h"
 #include "tools/helper_program.h"
+#include "tools/stop_signals.h"
 
 namespace latchkey::tools {
 
@@ -91,6 +92,19 @@ Result<void> run_maker(const Maker& maker, const std::string& file, const std::s
                                                outcome->exit_status, outcome->said));
 }
 
+Result<void> make_mounted(const engine::DevicePtr& device, const Maker& maker,
+                          const std::string& label, std::uint32_t sector_bytes) {
+  const MountFolder folder;
+  if (!folder.made()) return Error::system("cannot make a temporary folder", errno);
+  frontends::ExportList exports;
+  exports.exports.push_back({"volume", "a new volume", device});
+  auto mounted = frontends::ExportDirectory::mount(folder.path(), std::move(exports), {});
+  if (!mounted) return std::move(mounted).error().within("--mkfs");
+  auto made = run_maker(maker, folder.path() + "/volume", label, sector_bytes);
+  auto closed = (*mounted)->close();
+  return made ? closed : made;
+}
+
 }  // namespace
 
 Result<void> check_file_system(const std::string& kind, const std::string& label,
@@ -115,16 +129,12 @@ Result<void> check_file_system(const std::string& kind, const std::string& label
 Result<void> make_file_system(const engine::DevicePtr& device, const std::string& kind,
                               const std::string& label, std::uint32_t sector_bytes) {
   if (auto fine = check_file_system(kind, label, sector_bytes); !fine) return fine;
-  const Maker* maker = find_maker(kind);
-  const MountFolder folder;
-  if (!folder.made()) return Error::system("cannot make a temporary folder", errno);
-  frontends::ExportList exports;
-  exports.exports.push_back({"volume", "a new volume", device});
-  auto mounted = frontends::ExportDirectory::mount(folder.path(), std::move(exports), {});
-  if (!mounted) return std::move(mounted).error().within("--mkfs");
-  auto made = run_maker(*maker, folder.path() + "/volume", label, sector_bytes);
-  auto closed = (*mounted)->close();
-  return made ? closed : made;
+  // Control-C ends mkfs, and us once nothing is mounted any more.
+  auto signals = StopSignals::arm();
+  if (!signals) return std::move(signals).error();
+  auto made = make_mounted(device, *find_maker(kind), label, sector_bytes);
+  if (const int signal = signals->take(); signal != 0) StopSignals::die_of(signal);
+  return made;
 }
 
 }  // namespace latchkey::tools

@@ -41,8 +41,7 @@ class FuseLayer final : public Layer {
   FuseLayer(std::string mount_point, const Range& range)
       : mount_point_(std::move(mount_point)), range_(range) {}
   ~FuseLayer() override {
-    cached_ = UniqueFd();
-    direct_ = UniqueFd();
+    file_ = UniqueFd();
     directory_.reset();
     (void)rmdir(mount_point_.c_str());
   }
@@ -57,33 +56,25 @@ class FuseLayer final : public Layer {
     if (!mounted) return std::move(mounted).error();
     directory_ = std::move(*mounted);
     const std::string file = mount_point_ + "/" + kFileName;
-    cached_ = UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    direct_ = UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
-    if (cached_.get() < 0 || direct_.get() < 0) return Error::system("cannot open " + file, errno);
+    file_ = UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file_.get() < 0) return Error::system("cannot open " + file, errno);
     return {};
   }
 
+  // Nothing of it stays in a page cache: the directory is mounted without.
   Result<Sample> read(const Access& access, const Pace& pace) override {
-    const int fd = access.pattern == Pattern::kSequential ? cached_.get() : direct_.get();
-    forget();
     return read_range(
-        [this, fd, wraps = access.pattern == Pattern::kSequential](
-            std::uint64_t offset, std::span<std::byte> into) -> Result<void> {
-          // A second time round it would come out of FUSE's own page cache.
-          if (wraps && offset == range_.offset) forget();
-          return read_fully(fd, offset, into);
+        [this](std::uint64_t offset, std::span<std::byte> into) {
+          return read_fully(file_.get(), offset, into);
         },
         range_, access, pace);
   }
 
  private:
-  void forget() const { (void)posix_fadvise(cached_.get(), 0, 0, POSIX_FADV_DONTNEED); }
-
   const std::string mount_point_;
   const Range range_;
   std::unique_ptr<ExportDirectory> directory_;
-  UniqueFd cached_;
-  UniqueFd direct_;
+  UniqueFd file_;
 };
 
 }  // namespace
