@@ -58,7 +58,7 @@ class TwoVolumes : public ::testing::Test {
   }
 
   Image survey(engine::Access access = engine::Access::kReadWrite) {
-    auto image = survey_image(path_, {access, "", std::nullopt});
+    auto image = survey_image(path_, {.access = access});
     EXPECT_TRUE(image.ok()) << image.error().message();
     return std::move(*image);
   }
@@ -165,7 +165,7 @@ TEST_F(TwoVolumes, AReadOnlyImageStaysAsItIs) {
 }
 
 TEST_F(TwoVolumes, APartitionThatIsNotThereIsAUsageError) {
-  const auto image = survey_image(path_, {engine::Access::kReadOnly, "", 7U});
+  const auto image = survey_image(path_, {.partition = 7U});
   ASSERT_FALSE(image.ok());
   EXPECT_EQ(image.error().code(), engine::ErrorCode::kUsage);
   EXPECT_NE(image.error().message().find("no partition 7"), std::string::npos);
@@ -180,10 +180,10 @@ TEST_F(TwoVolumes, ADetachedHeaderFindsItsPartition) {
                           "--pbkdf-force-iterations 1000 --header " +
                           header + " " + (dir_ / "payload").string() + " " + key));
   // Partitions 1 and 2 are LUKS volumes themselves, so it could be any of the three.
-  const auto unclear = survey_image(path_, {engine::Access::kReadOnly, header, std::nullopt});
+  const auto unclear = survey_image(path_, {.header_path = header});
   ASSERT_FALSE(unclear.ok());
   EXPECT_NE(unclear.error().message().find("p1, p2, p3"), std::string::npos);
-  auto image = survey_image(path_, {engine::Access::kReadOnly, header, 3U});
+  auto image = survey_image(path_, {.header_path = header, .partition = 3U});
   ASSERT_TRUE(image.ok()) << image.error().message();
   EXPECT_TRUE(image->partitions[2].volume->header->facts().detached);
   EXPECT_EQ(unlock(*image, {"one"}, 3U), 1U);
@@ -199,7 +199,7 @@ TEST(WholeDiskVolume, TheDiskIsTheVolume) {
       test::shell("truncate -s 8M " + path +
                   " && cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 " +
                   path + " " + (dir / "key").string()));
-  auto image = survey_image(path, {engine::Access::kReadOnly, "", std::nullopt});
+  auto image = survey_image(path, {});
   ASSERT_TRUE(image.ok());
   auto secrets = std::make_unique<keyslots::FixedSecrets>();
   secrets->add({keyslots::SecretKind::kKeyFile,
