@@ -58,7 +58,7 @@ class TwoVolumes : public ::testing::Test {
   }
 
   Image survey(engine::Access access = engine::Access::kReadWrite) {
-    auto image = survey_image(path_, {.access = access});
+    auto image = survey_image(path_, {access, "", false, std::nullopt});
     EXPECT_TRUE(image.ok()) << image.error().message();
     return std::move(*image);
   }
@@ -165,7 +165,7 @@ TEST_F(TwoVolumes, AReadOnlyImageStaysAsItIs) {
 }
 
 TEST_F(TwoVolumes, APartitionThatIsNotThereIsAUsageError) {
-  const auto image = survey_image(path_, {.partition = 7U});
+  const auto image = survey_image(path_, {engine::Access::kReadOnly, "", false, 7U});
   ASSERT_FALSE(image.ok());
   EXPECT_EQ(image.error().code(), engine::ErrorCode::kUsage);
   EXPECT_NE(image.error().message().find("no partition 7"), std::string::npos);
@@ -180,10 +180,11 @@ TEST_F(TwoVolumes, ADetachedHeaderFindsItsPartition) {
                           "--pbkdf-force-iterations 1000 --header " +
                           header + " " + (dir_ / "payload").string() + " " + key));
   // Partitions 1 and 2 are LUKS volumes themselves, so it could be any of the three.
-  const auto unclear = survey_image(path_, {.header_path = header});
+  const auto unclear =
+      survey_image(path_, {engine::Access::kReadOnly, header, false, std::nullopt});
   ASSERT_FALSE(unclear.ok());
   EXPECT_NE(unclear.error().message().find("p1, p2, p3"), std::string::npos);
-  auto image = survey_image(path_, {.header_path = header, .partition = 3U});
+  auto image = survey_image(path_, {engine::Access::kReadOnly, header, false, 3U});
   ASSERT_TRUE(image.ok()) << image.error().message();
   EXPECT_TRUE(image->partitions[2].volume->header->facts().detached);
   EXPECT_EQ(unlock(*image, {"one"}, 3U), 1U);
