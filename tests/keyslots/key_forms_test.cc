@@ -327,11 +327,18 @@ TEST_F(TextTest, TypedRecoveryPasswordIsBoth) {
                                           engine::SecretBytes::copy_of(engine::as_bytes(text)),
                                           "passphrase"});
   };
-  const auto both = typed("363770230505096371652674567006579150291038408111");
+  const std::string_view printed = "363770-230505-096371-652674-567006-579150-291038-408111";
+  const auto both = typed(printed);
   ASSERT_EQ(both.size(), 2U);
   EXPECT_EQ(both[0].kind, SecretKind::kRecoveryPassword);
   EXPECT_EQ(both[0].label, "recovery password");
   EXPECT_EQ(both[1].kind, SecretKind::kPassphrase);
+  // Without its dashes it may be the recovery passphrase of a LUKS volume, printed with them.
+  const auto bare = typed("363770230505096371652674567006579150291038408111");
+  ASSERT_EQ(bare.size(), 3U);
+  EXPECT_EQ(bare[1].kind, SecretKind::kPassphrase);
+  EXPECT_TRUE(bare[1].bytes.equals(engine::as_bytes(printed)));
+  EXPECT_EQ(bare[2].kind, SecretKind::kPassphrase);
   EXPECT_EQ(typed("anaconda").size(), 1U);
 }
 

@@ -241,7 +241,7 @@ TEST(Luks1Repair, SmallDamageIsMended) {
   } damages[] = {{"magic", 0, 0x4c554b00, "first bytes"},
                  {"state of a used slot", 208, 0x12345678, "in use again"},
                  {"state of an unused slot", 256, 0x12345678, "not in use again"},
-                 {"stripes", 208 + 44, 17, "stripes"},
+                 {"stripes", 208 + 44, 0xffffffff, "stripes"},
                  {"offset", 256 + 40, 3, "place of its key material"},
                  {"hash in capitals", 72, 0x53484132, "hash"}};
   for (const auto& damage : damages) {
