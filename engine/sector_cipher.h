@@ -63,8 +63,8 @@ class SectorCipher {
 };
 
 // The key is copied where it is needed. kNotSupported names a cipher, mode, tweak rule or key size
-// that is not available; kUsage: the forced variant cannot run here (ciphers/cipher_variants.h, where
-// this is defined).
+// that is not available; kUsage: the forced variant cannot run here (ciphers/cipher_variants.h,
+// where this is defined).
 Result<std::unique_ptr<SectorCipher>> make_sector_cipher(const CipherSpec& spec,
                                                          const SecretBytes& key);
 
