@@ -15,7 +15,7 @@ constexpr std::uint64_t kSector = 512;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint32_t kEntries = 128;
 constexpr std::uint32_t kEntryBytes = 128;
-constexpr std::uint64_t kArraySectors = kEntries * kEntryBytes / kSector;
+constexpr std::uint64_t kArraySectors = std::uint64_t{kEntries} * kEntryBytes / kSector;
 constexpr std::uint32_t kHeaderBytes = 92;
 constexpr std::uint64_t kFirstUsable = 2 + kArraySectors;
 
@@ -100,7 +100,7 @@ Result<PlacedPartition> plan_new_gpt(std::uint64_t disk_bytes) {
 }
 
 Result<PlacedPartition> write_new_gpt(BlockDevice& disk, const NewGpt& gpt) {
-  const auto place = plan_new_gpt(disk.size_bytes());
+  auto place = plan_new_gpt(disk.size_bytes());
   if (!place) return place;
   const std::uint64_t sectors = disk.size_bytes() / kSector;
   const auto array = make_array(gpt, *place);
