@@ -11,8 +11,6 @@
 namespace latchkey::keyslots {
 
 using engine::Bytes;
-using engine::Error;
-using engine::ErrorCode;
 using engine::Result;
 
 namespace {
