@@ -261,10 +261,7 @@ void add_format_command(CLI::App& app, int& exit_status) {
       "Examples:\n"
       "  latchkey format disk.vhd --size 30G --container vhd --partition gpt --mkfs ext4\n"
       "  latchkey format data.img --size 1T --generate-key data.key --label archive");
-  command->callback([options, &exit_status] {
-    const auto done = format(*options);
-    exit_status = done ? static_cast<int>(kDone) : fail(done.error());
-  });
+  command->callback([options, &exit_status] { exit_status = status_of(format(*options)); });
 }
 
 }  // namespace latchkey::tools

@@ -211,10 +211,6 @@ Result<void> repair(const HeaderOptions& options) {
 
 // -----------------------------------------------------------------------------------------------
 
-int status_of(const Result<void>& done) {
-  return done ? static_cast<int>(kDone) : fail(done.error());
-}
-
 void add_header_option(CLI::App& command, HeaderOptions& options) {
   command.add_option("--header", options.keys.header, "the volume's detached header")
       ->type_name("FILE");

@@ -73,10 +73,6 @@ Result<keyslots::KdfSpec> cost_of(const SlotOptions& options, const LuksKeyslots
   return keyslots::choose_kdf_cost(*wish, slots.key_bytes());
 }
 
-int status_of(const Result<void>& done) {
-  return done ? static_cast<int>(kDone) : fail(done.error());
-}
-
 // list ------------------------------------------------------------------------------------------
 
 const char* priority_name(int priority) {

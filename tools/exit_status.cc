@@ -44,6 +44,10 @@ int fail(const engine::Error& error) {
   return exit_status_of(error.code());
 }
 
+int status_of(const engine::Result<void>& done) {
+  return done ? static_cast<int>(kDone) : fail(done.error());
+}
+
 engine::Result<void> say_ready(const std::string& what) {
   errno = 0;
   const bool written = std::fputs(("ready " + what + "\n").c_str(), stdout) >= 0;

@@ -23,6 +23,9 @@ ExitStatus exit_status_of(engine::ErrorCode code);
 // Prints "latchkey: MESSAGE" and the hint; returns the status to exit with.
 int fail(const engine::Error& error);
 
+// kDone, or what fail() returns.
+int status_of(const engine::Result<void>& done);
+
 // Prints "ready WHAT" for whoever waits for it. An error: nobody can have read it.
 engine::Result<void> say_ready(const std::string& what);
 

@@ -40,7 +40,7 @@ Json content_json(const engine::ContentSignature& content) {
           {"needs_recovery", content.needs_recovery}};
 }
 
-const char* secret_name(keyslots::SecretKind kind) {
+const char* secret_key(keyslots::SecretKind kind) {
   switch (kind) {
     case keyslots::SecretKind::kPassphrase:
       return "passphrase";
@@ -68,7 +68,7 @@ Json cost_json(const UnlockCosts* costs, unsigned region, unsigned protector) {
 
 Json protector_json(const keyslots::Protector& protector, Json cost) {
   Json takes = Json::array();
-  for (const keyslots::SecretKind kind : protector.takes) takes.push_back(secret_name(kind));
+  for (const keyslots::SecretKind kind : protector.takes) takes.push_back(secret_key(kind));
   return {{"number", protector.number},
           {"label", protector.label},
           {"description", protector.description},

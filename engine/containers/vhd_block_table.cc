@@ -11,7 +11,7 @@
 namespace latchkey::engine {
 namespace {
 
-constexpr const char* kWhere = "vhd block table";
+constexpr const char* kTableWhere = "vhd block table";
 
 struct Range {
   std::uint64_t begin;
@@ -66,14 +66,16 @@ void mark_overlaps(const VhdBlockLayout& layout, VhdBlockTable& table) {
 
 void report(const VhdBlockTable& table, Notices& notices) {
   if (table.bad > 0) {
-    notices.damage(kWhere, fmt::format("{} of {} allocated blocks lie inside the metadata or over "
-                                       "each other; reading them fails",
-                                       table.bad, table.used));
+    notices.damage(kTableWhere,
+                   fmt::format("{} of {} allocated blocks lie inside the metadata or over "
+                               "each other; reading them fails",
+                               table.bad, table.used));
   }
   if (table.beyond > 0) {
-    notices.warn(kWhere, fmt::format("{} of {} allocated blocks end beyond the end of the file, "
-                                     "which is cut short; reading what is missing fails",
-                                     table.beyond, table.used));
+    notices.warn(kTableWhere,
+                 fmt::format("{} of {} allocated blocks end beyond the end of the file, "
+                             "which is cut short; reading what is missing fails",
+                             table.beyond, table.used));
   }
 }
 
@@ -89,7 +91,7 @@ Result<VhdBlockTable> load_vhd_block_table(BlockDevice& file, const VhdBlockLayo
         fmt::format("vhd block table: {} entries are more than this version holds", entries));
   }
   const std::uint64_t table_bytes = entries * sizeof(std::uint32_t);
-  auto raw = read_bytes(file, layout.table_offset, table_bytes, kWhere);
+  auto raw = read_bytes(file, layout.table_offset, table_bytes, kTableWhere);
   if (!raw) return std::move(raw).error();
 
   const Range whole_table{layout.table_offset, layout.table_offset + table_bytes};

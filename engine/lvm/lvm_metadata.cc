@@ -15,13 +15,13 @@
 namespace latchkey::engine {
 namespace {
 
-constexpr std::uint64_t kSectorBytes = 512;
+constexpr std::uint64_t kLvmSectorBytes = 512;
 constexpr std::size_t kMaxNameBytes = 127;
 constexpr std::size_t kMaxRuns = 200'000;
 // Sizes stay below 2^63 bytes, so that sums of two of them cannot wrap.
 constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
 
-Error damaged(std::string what) {
+Error damaged_metadata(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
 }
 
@@ -39,12 +39,12 @@ class GroupReader {
     const auto sequence = section.number("seqno");
     const auto extent_sectors = section.number("extent_size");
     group_.uuid = text_or_empty(section, "id");
-    if (group_.uuid.empty() || !sequence) return damaged("it has no id or no seqno");
-    if (!extent_sectors || *extent_sectors == 0 || *extent_sectors > kMaxBytes / kSectorBytes) {
-      return damaged("its extent_size makes no sense");
+    if (group_.uuid.empty() || !sequence) return damaged_metadata("it has no id or no seqno");
+    if (!extent_sectors || *extent_sectors == 0 || *extent_sectors > kMaxBytes / kLvmSectorBytes) {
+      return damaged_metadata("its extent_size makes no sense");
     }
     group_.sequence = *sequence;
-    group_.extent_bytes = *extent_sectors * kSectorBytes;
+    group_.extent_bytes = *extent_sectors * kLvmSectorBytes;
     group_.writable = section.lists("status", "WRITE");
     if (auto done = read_physical(section); !done) return done;
     const LvmSection* volumes = section.section("logical_volumes");
@@ -62,7 +62,7 @@ class GroupReader {
  private:
   Result<void> read_physical(const LvmSection& section) {
     const LvmSection* volumes = section.section("physical_volumes");
-    if (volumes == nullptr) return damaged("it has no physical volumes");
+    if (volumes == nullptr) return damaged_metadata("it has no physical volumes");
     std::set<std::string> uuids;
     for (const auto& [name, volume] : volumes->sections()) {
       const auto start = volume->number("pe_start");
@@ -70,15 +70,16 @@ class GroupReader {
       LvmPhysicalVolume out;
       out.name = name;
       out.uuid = text_or_empty(*volume, "id");
-      if (out.uuid.empty() || !start || !count || *start > kMaxBytes / kSectorBytes ||
-          *count > (kMaxBytes - *start * kSectorBytes) / group_.extent_bytes) {
-        return damaged(
+      if (out.uuid.empty() || !start || !count || *start > kMaxBytes / kLvmSectorBytes ||
+          *count > (kMaxBytes - *start * kLvmSectorBytes) / group_.extent_bytes) {
+        return damaged_metadata(
             fmt::format("{}: its id, pe_start or pe_count makes no sense", printable(name)));
       }
       if (!uuids.insert(out.uuid).second) {
-        return damaged(fmt::format("{}: another physical volume has its id", printable(name)));
+        return damaged_metadata(
+            fmt::format("{}: another physical volume has its id", printable(name)));
       }
-      out.start = *start * kSectorBytes;
+      out.start = *start * kLvmSectorBytes;
       out.extents = *count;
       out.missing = volume->lists("flags", "MISSING");
       physical_index_.emplace(name, group_.physical.size());
@@ -89,7 +90,7 @@ class GroupReader {
 
   Result<LvmLogicalVolume> read_logical(const std::string& name, const LvmSection& section) {
     LvmLogicalVolume out;
-    if (!is_lvm_name(name)) return damaged("this is not the name of a logical volume");
+    if (!is_lvm_name(name)) return damaged_metadata("this is not the name of a logical volume");
     out.name = name;
     out.uuid = text_or_empty(section, "id");
     out.visible = section.lists("status", "VISIBLE");
@@ -100,18 +101,18 @@ class GroupReader {
       if (!key.starts_with("segment")) continue;
       const auto start = segment->number("start_extent");
       if (!start || !segments.emplace(*start, segment.get()).second) {
-        return damaged("two segments begin at the same extent, or one nowhere");
+        return damaged_metadata("two segments begin at the same extent, or one nowhere");
       }
     }
     const auto expected = section.number("segment_count");
     if (segments.empty() || expected != segments.size()) {
-      return damaged("it does not have as many segments as it says");
+      return damaged_metadata("it does not have as many segments as it says");
     }
     for (const auto& [start, segment] : segments) {
       const auto count = segment->number("extent_count");
       if (!count || *count == 0 || start != out.extents ||
           *count > kMaxBytes / group_.extent_bytes - out.extents) {
-        return damaged("its segments overlap, leave a gap or make no sense");
+        return damaged_metadata("its segments overlap, leave a gap or make no sense");
       }
       out.extents += *count;
       if (auto done = read_segment(*segment, *count, out); !done) return std::move(done).error();
@@ -122,7 +123,7 @@ class GroupReader {
   Result<void> read_segment(const LvmSection& segment, std::uint64_t extents,
                             LvmLogicalVolume& out) {
     const std::string* type = segment.text("type");
-    if (type == nullptr) return damaged("a segment has no type");
+    if (type == nullptr) return damaged_metadata("a segment has no type");
     if (*type == "snapshot") {
       for (const char* key : {"cow_store", "merging_store"}) {
         if (const std::string* store = segment.text(key)) stores_.insert(*store);
@@ -139,7 +140,7 @@ class GroupReader {
     const auto stripes = segment.number("stripe_count");
     const auto* places = segment.list("stripes");
     if (!stripes || places == nullptr || places->size() != 2 * *stripes || places->empty()) {
-      return damaged("a segment does not say where it lies");
+      return damaged_metadata("a segment does not say where it lies");
     }
     if (*stripes > 1) {
       refuse(out, fmt::format("it is striped over {} physical volumes", *stripes));
@@ -148,7 +149,7 @@ class GroupReader {
     const auto* on = std::get_if<std::string>(&(*places)[0]);
     const auto* first = std::get_if<std::int64_t>(&(*places)[1]);
     if (on == nullptr || first == nullptr || *first < 0) {
-      return damaged("a segment does not say where it lies");
+      return damaged_metadata("a segment does not say where it lies");
     }
     const auto physical = physical_index_.find(*on);
     if (physical == physical_index_.end()) {
@@ -160,10 +161,11 @@ class GroupReader {
     const LvmRun run{physical->second, static_cast<std::uint64_t>(*first), extents};
     const std::uint64_t there = group_.physical[run.physical].extents;
     if (run.first_extent > there || run.extents > there - run.first_extent) {
-      return damaged(fmt::format("a segment takes extents {} to {} of a physical volume of {}",
-                                 run.first_extent, run.first_extent + run.extents, there));
+      return damaged_metadata(
+          fmt::format("a segment takes extents {} to {} of a physical volume of {}",
+                      run.first_extent, run.first_extent + run.extents, there));
     }
-    if (++runs_ > kMaxRuns) return damaged("there are too many segments");
+    if (++runs_ > kMaxRuns) return damaged_metadata("there are too many segments");
     out.runs.push_back(run);
     return {};
   }
@@ -245,11 +247,11 @@ Result<LvmGroup> parse_lvm_group(std::string_view text) {
                  fmt::format("lvm metadata: version {} is not known", *version));
   }
   if (root->sections().size() != 1) {
-    return damaged(fmt::format("lvm metadata: it describes {} volume groups, not one",
-                               root->sections().size()));
+    return damaged_metadata(fmt::format("lvm metadata: it describes {} volume groups, not one",
+                                        root->sections().size()));
   }
   const auto& [name, section] = *root->sections().begin();
-  if (!is_lvm_name(name)) return damaged("lvm metadata: the group's name cannot be one");
+  if (!is_lvm_name(name)) return damaged_metadata("lvm metadata: the group's name cannot be one");
   LvmGroup group;
   group.name = name;
   if (auto done = GroupReader(group).read(*section); !done) {

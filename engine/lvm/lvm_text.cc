@@ -10,7 +10,7 @@
 namespace latchkey::engine {
 namespace {
 
-constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::size_t kMaxWordBytes = 256;
 
 bool is_word(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -107,7 +107,7 @@ class LvmTextParser {
     const std::size_t start = at_;
     while (!at_end() && is_word(peek())) ++at_;
     std::string name(text_.substr(start, at_ - start));
-    if (name.empty() || name.size() > kMaxNameBytes) return wrong("a name is expected");
+    if (name.empty() || name.size() > kMaxWordBytes) return wrong("a name is expected");
     skip_blanks();
     if (at_end()) return wrong("it ends after a name");
     if (into.sections_.contains(name) || into.entries_.contains(name)) {

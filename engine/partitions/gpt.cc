@@ -17,7 +17,7 @@
 namespace latchkey::engine {
 namespace {
 
-constexpr const char* kWhere = "gpt";
+constexpr const char* kGptWhere = "gpt";
 constexpr std::array<std::uint32_t, 2> kSectorSizes = {512, 4096};
 constexpr std::size_t kHeaderBytes = 92;  // the fields there are; more is reserved
 constexpr std::size_t kNameAt = 56;
@@ -115,19 +115,20 @@ PartitionTable make_table(const BlockDevice& disk, const GptCopy& copy, Notices&
 void check_backup(BlockDevice& disk, const GptCopy& primary, Notices& notices) {
   const std::uint64_t last_lba = disk.size_bytes() / primary.sector_bytes - 1;
   if (primary.alternate_lba > last_lba) {
-    notices.warn(kWhere, fmt::format("the backup table should be at sector {} and the disk ends at "
-                                     "sector {}: it may be cut short",
-                                     primary.alternate_lba, last_lba));
+    notices.warn(kGptWhere,
+                 fmt::format("the backup table should be at sector {} and the disk ends at "
+                             "sector {}: it may be cut short",
+                             primary.alternate_lba, last_lba));
     return;
   }
   const GptAttempt backup = read_gpt_copy(disk, primary.sector_bytes, primary.alternate_lba);
   if (backup.state == GptAttempt::State::kAbsent) {
-    notices.warn(kWhere,
+    notices.warn(kGptWhere,
                  fmt::format("there is no backup table at sector {}", primary.alternate_lba));
   } else if (backup.state == GptAttempt::State::kDamaged) {
-    notices.warn(kWhere, "the backup table is damaged: " + backup.reason);
+    notices.warn(kGptWhere, "the backup table is damaged: " + backup.reason);
   } else if (backup.copy.array != primary.array) {
-    notices.warn(kWhere, "the backup table differs from the primary one, which is used");
+    notices.warn(kGptWhere, "the backup table differs from the primary one, which is used");
   }
 }
 
@@ -198,10 +199,10 @@ std::optional<PartitionTable> read_gpt(BlockDevice& disk, bool search, Notices& 
   const std::string found = trace ? "the primary table is damaged: " + primary.reason
                                   : std::string("the primary table is missing");
   if (const auto backup = find_backup(disk, primary)) {
-    notices.warn(kWhere, found + "; the backup table is used");
+    notices.warn(kGptWhere, found + "; the backup table is used");
     return make_table(disk, *backup, notices);
   }
-  notices.damage(kWhere, found + ", and there is no good backup table either");
+  notices.damage(kGptWhere, found + ", and there is no good backup table either");
   return std::nullopt;
 }
 

@@ -16,7 +16,7 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint32_t kEntries = 128;
 constexpr std::uint32_t kEntryBytes = 128;
 constexpr std::uint64_t kArraySectors = std::uint64_t{kEntries} * kEntryBytes / kSector;
-constexpr std::uint32_t kHeaderBytes = 92;
+constexpr std::uint32_t kNewHeaderBytes = 92;
 constexpr std::uint64_t kFirstUsable = 2 + kArraySectors;
 
 // UEFI stores the first three fields of a GUID little-endian.
@@ -33,10 +33,10 @@ std::vector<std::byte> make_array(const NewGpt& gpt, const PlacedPartition& plac
   put_guid(into, 16, gpt.partition_guid);
   store_le<std::uint64_t>(into, 32, place.offset / kSector);
   store_le<std::uint64_t>(into, 40, (place.offset + place.length) / kSector - 1);
-  constexpr std::size_t kNameAt = 56;
+  constexpr std::size_t kNewNameAt = 56;
   constexpr std::size_t kNameUnits = 35;
   for (std::size_t i = 0; i < std::min(gpt.name.size(), kNameUnits); ++i) {
-    store_le<std::uint16_t>(into, kNameAt + 2 * i, static_cast<unsigned char>(gpt.name[i]));
+    store_le<std::uint16_t>(into, kNewNameAt + 2 * i, static_cast<unsigned char>(gpt.name[i]));
   }
   return array;
 }
@@ -54,7 +54,7 @@ std::vector<std::byte> make_header(const NewGpt& gpt, const HeaderPlace& at,
   const Bytes magic = as_bytes("EFI PART");
   std::copy(magic.begin(), magic.end(), header.begin());
   store_le<std::uint32_t>(into, 8, 0x00010000);
-  store_le<std::uint32_t>(into, 12, kHeaderBytes);
+  store_le<std::uint32_t>(into, 12, kNewHeaderBytes);
   store_le<std::uint64_t>(into, 24, at.own);
   store_le<std::uint64_t>(into, 32, at.other);
   store_le<std::uint64_t>(into, 40, kFirstUsable);
@@ -64,7 +64,7 @@ std::vector<std::byte> make_header(const NewGpt& gpt, const HeaderPlace& at,
   store_le<std::uint32_t>(into, 80, kEntries);
   store_le<std::uint32_t>(into, 84, kEntryBytes);
   store_le<std::uint32_t>(into, 88, array_crc);
-  store_le<std::uint32_t>(into, 16, crc32(Bytes(header).first(kHeaderBytes)));
+  store_le<std::uint32_t>(into, 16, crc32(Bytes(header).first(kNewHeaderBytes)));
   return header;
 }
 

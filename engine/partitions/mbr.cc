@@ -14,7 +14,7 @@ namespace latchkey::engine {
 namespace {
 
 constexpr std::size_t kEntriesAt = 446;
-constexpr std::size_t kEntryBytes = 16;
+constexpr std::size_t kMbrEntryBytes = 16;
 
 Partition make_partition(unsigned number, const MbrEntry& entry) {
   Partition partition;
@@ -143,7 +143,7 @@ BootSector parse_boot_sector(Bytes sector) {
   boot.all_zero = std::ranges::all_of(sector, [](std::byte byte) { return byte == std::byte{0}; });
   boot.disk_id = load_le<std::uint32_t>(sector, 440);
   for (std::size_t i = 0; i < boot.entries.size(); ++i) {
-    const std::size_t at = kEntriesAt + i * kEntryBytes;
+    const std::size_t at = kEntriesAt + i * kMbrEntryBytes;
     boot.entries[i].boot_flag = std::to_integer<std::uint8_t>(sector[at]);
     boot.entries[i].type = std::to_integer<std::uint8_t>(sector[at + 4]);
     boot.entries[i].first_sector = load_le<std::uint32_t>(sector, at + 8);

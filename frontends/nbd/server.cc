@@ -37,17 +37,6 @@ using engine::UniqueFd;
 // Out of descriptors or memory for a client: how long to leave the backlog alone.
 constexpr std::chrono::milliseconds kAcceptPause{100};
 
-enum class Phase : std::uint8_t { kHandshake, kExpired, kTransmission, kFinished };
-
-// The socket is closed by the thread that runs the server, after it joined this connection's own:
-// so it may shut it down at any time without closing another's descriptor.
-struct Connection {
-  UniqueFd socket;
-  Clock::time_point deadline;  // of the handshake
-  std::atomic<Phase> phase{Phase::kHandshake};
-  std::thread thread;
-};
-
 int poll_timeout(Clock::time_point now, std::optional<Clock::time_point> until) noexcept {
   if (!until) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(*until - now).count();
@@ -80,6 +69,17 @@ class NbdServer::Impl {
   std::string uri(const std::string& name) const { return listener_.uri(name); }
 
  private:
+  enum class Phase : std::uint8_t { kHandshake, kExpired, kTransmission, kFinished };
+
+  // The socket is closed by the thread that runs the server, after it joined this connection's own:
+  // so it may shut it down at any time without closing another's descriptor.
+  struct Connection {
+    UniqueFd socket;
+    Clock::time_point deadline;  // of the handshake
+    std::atomic<Phase> phase{Phase::kHandshake};
+    std::thread thread;
+  };
+
   Result<void> accept_clients(int stop_fd);
   void accept_one(int stop_fd);
   void wait_for_place(int stop_fd);

@@ -16,7 +16,7 @@ using engine::ErrorCode;
 using engine::load_le;
 using engine::Result;
 using engine::SecretBytes;
-using Kind = BitlockerProtectorKind;
+using ProtectorKind = BitlockerProtectorKind;
 
 namespace {
 
@@ -36,58 +36,60 @@ constexpr unsigned kPassphraseBit = 0x2000;
 constexpr unsigned kEnhancedCrypto = 0x10;
 constexpr unsigned kPbkdf2 = 0x40;
 
-Kind kind_of(std::uint16_t code) {
+ProtectorKind kind_of(std::uint16_t code) {
   const unsigned bits = code & 0xff00U;
-  if (bits == 0) return Kind::kClearKey;
-  if ((bits & kTpmBit) != 0 && (bits & ~(kTpmBit | kExternalBit | kPinBit)) == 0) return Kind::kTpm;
-  if (bits == kExternalBit) return Kind::kExternalKey;
-  if (bits == kRecoveryBit) return Kind::kRecoveryPassword;
-  if (bits == kSmartCardBit) return Kind::kSmartCard;
-  if (bits == kPassphraseBit) return Kind::kPassphrase;
-  return Kind::kUnknown;
+  if (bits == 0) return ProtectorKind::kClearKey;
+  if ((bits & kTpmBit) != 0 && (bits & ~(kTpmBit | kExternalBit | kPinBit)) == 0)
+    return ProtectorKind::kTpm;
+  if (bits == kExternalBit) return ProtectorKind::kExternalKey;
+  if (bits == kRecoveryBit) return ProtectorKind::kRecoveryPassword;
+  if (bits == kSmartCardBit) return ProtectorKind::kSmartCard;
+  if (bits == kPassphraseBit) return ProtectorKind::kPassphrase;
+  return ProtectorKind::kUnknown;
 }
 
 std::string kind_text(const BitlockerProtector& protector) {
   switch (protector.kind) {
-    case Kind::kClearKey:
+    case ProtectorKind::kClearKey:
       return "clear key";
-    case Kind::kTpm: {
+    case ProtectorKind::kTpm: {
       std::string text = "TPM";
       if ((protector.code & kPinBit) != 0) text += " and PIN";
       if ((protector.code & kExternalBit) != 0) text += " and startup key";
       return text;
     }
-    case Kind::kExternalKey:
+    case ProtectorKind::kExternalKey:
       return "external key";
-    case Kind::kRecoveryPassword:
+    case ProtectorKind::kRecoveryPassword:
       return "recovery password";
-    case Kind::kSmartCard:
+    case ProtectorKind::kSmartCard:
       return "smart card or certificate";
-    case Kind::kPassphrase:
+    case ProtectorKind::kPassphrase:
       return "passphrase";
-    case Kind::kUnknown:
+    case ProtectorKind::kUnknown:
       break;
   }
   return fmt::format("unknown kind {:#06x}", protector.code);
 }
 
-bool is_stretched(Kind kind) {
-  return kind == Kind::kRecoveryPassword || kind == Kind::kPassphrase;
+bool is_stretched(ProtectorKind kind) {
+  return kind == ProtectorKind::kRecoveryPassword || kind == ProtectorKind::kPassphrase;
 }
 
 std::string why_unusable(const BitlockerProtector& protector) {
   switch (protector.kind) {
-    case Kind::kTpm:
+    case ProtectorKind::kTpm:
       return "only the TPM of its computer can open it";
-    case Kind::kSmartCard:
+    case ProtectorKind::kSmartCard:
       return "smart cards and certificates are not supported";
-    case Kind::kUnknown:
+    case ProtectorKind::kUnknown:
       return "this kind of protector is not known";
     default:
       break;
   }
   if (protector.sealed_vmk.empty()) return "it holds no volume key";
-  if (protector.kind == Kind::kClearKey && protector.clear_key.empty()) return "its key is gone";
+  if (protector.kind == ProtectorKind::kClearKey && protector.clear_key.empty())
+    return "its key is gone";
   if (is_stretched(protector.kind)) {
     if (protector.salt.empty()) return "the salt of its key derivation is gone";
     if ((protector.stretch_flags & (kEnhancedCrypto | kPbkdf2)) != 0) {
@@ -98,13 +100,13 @@ std::string why_unusable(const BitlockerProtector& protector) {
   return {};
 }
 
-std::vector<SecretKind> secrets_for(Kind kind) {
+std::vector<SecretKind> secrets_for(ProtectorKind kind) {
   switch (kind) {
-    case Kind::kExternalKey:
+    case ProtectorKind::kExternalKey:
       return {SecretKind::kExternalKey};
-    case Kind::kRecoveryPassword:
+    case ProtectorKind::kRecoveryPassword:
       return {SecretKind::kRecoveryPassword};
-    case Kind::kPassphrase:
+    case ProtectorKind::kPassphrase:
       return {SecretKind::kPassphrase};
     default:
       return {};
@@ -112,19 +114,19 @@ std::vector<SecretKind> secrets_for(Kind kind) {
 }
 
 std::string matches(const BitlockerProtector& protector, const std::string& id) {
-  if (protector.kind == Kind::kExternalKey) {
+  if (protector.kind == ProtectorKind::kExternalKey) {
     return fmt::format("file {}.BEK, or the vault secret {}", id, id);
   }
-  if (protector.kind == Kind::kRecoveryPassword) return "recovery key ID " + id;
+  if (protector.kind == ProtectorKind::kRecoveryPassword) return "recovery key ID " + id;
   return {};
 }
 
 // The key that is stretched, or used as it is.
 Result<SecretBytes> key_for(const BitlockerProtector& protector, const Secret& secret) {
   const Bytes given = secret.bytes.span();
-  if (protector.kind == Kind::kClearKey) return SecretBytes::copy_of(protector.clear_key);
-  if (protector.kind == Kind::kExternalKey) return SecretBytes::copy_of(given);
-  if (protector.kind == Kind::kRecoveryPassword) {
+  if (protector.kind == ProtectorKind::kClearKey) return SecretBytes::copy_of(protector.clear_key);
+  if (protector.kind == ProtectorKind::kExternalKey) return SecretBytes::copy_of(given);
+  if (protector.kind == ProtectorKind::kRecoveryPassword) {
     auto key = parse_recovery_password({reinterpret_cast<const char*>(given.data()), given.size()});
     if (!key) return key;
     auto hash = recovery_password_hash(key->span());
@@ -174,7 +176,7 @@ Protector describe_bitlocker_protector(const BitlockerProtector& protector, unsi
   }
   out.takes = secrets_for(protector.kind);
   out.unusable = why_unusable(protector);
-  out.needs_secret = protector.kind != Kind::kClearKey;
+  out.needs_secret = protector.kind != ProtectorKind::kClearKey;
   out.id = engine::guid_text(protector.datum->payload, 0);
   std::transform(out.id.begin(), out.id.end(), out.id.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
@@ -199,7 +201,7 @@ Result<SecretBytes> open_bitlocker_protector(const BitlockerProtector& protector
 
 Result<SecretBytes> stored_recovery_key(const BitlockerProtector& protector, Bytes vmk) {
   const Datum* stretch = protector.datum->child(DatumType::kStretchKey);
-  if (protector.kind != Kind::kRecoveryPassword || stretch == nullptr) {
+  if (protector.kind != ProtectorKind::kRecoveryPassword || stretch == nullptr) {
     return Error(ErrorCode::kNotSupported, "it keeps no recovery password");
   }
   for (const Datum& datum : stretch->children) {

@@ -25,7 +25,7 @@ using engine::SecretBytes;
 
 namespace {
 
-constexpr std::size_t kHashBytes = 32;
+constexpr std::size_t kSealBytes = 32;
 constexpr std::size_t kBootBytes = 512;
 constexpr std::size_t kOemNameAt = 3;
 constexpr std::size_t kMftMirrorAt = 56;
@@ -66,11 +66,11 @@ Error not_this_key() {
 bool bitlocker_seal_holds(const BitlockerMetadata& metadata, const SecretBytes& vmk) {
   if (metadata.sealed_hash.empty()) return false;
   const auto sealed = unseal_key(metadata.sealed_hash, vmk.span());
-  if (!sealed || !*sealed || (*sealed)->key.size() != kHashBytes) return false;
+  if (!sealed || !*sealed || (*sealed)->key.size() != kSealBytes) return false;
   const auto digest = Digest::find("sha256");
   if (!digest) return false;
   Hasher hasher(*digest);
-  std::vector<std::byte> hash(kHashBytes);
+  std::vector<std::byte> hash(kSealBytes);
   return hasher.hash({metadata.info()}, hash) && (*sealed)->key.equals(hash);
 }
 

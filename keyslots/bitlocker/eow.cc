@@ -24,7 +24,7 @@ constexpr std::size_t kMaxLoggedChunks = 16;
 // 128 TiB in chunks of 8 MiB.
 constexpr std::uint64_t kMaxChunks = std::uint64_t{1} << 24;
 
-Error damaged(std::string what) {
+Error damaged_eow(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
 }
 
@@ -101,7 +101,8 @@ class Reader {
     if (!parsed) return std::move(parsed).error();
     const auto& own = parsed->own_offsets;
     if (own != places_ && own != std::array{places_[1], places_[0]}) {
-      return damaged(fmt::format("it says that the two lie at bytes {} and {}", own[0], own[1]));
+      return damaged_eow(
+          fmt::format("it says that the two lie at bytes {} and {}", own[0], own[1]));
     }
     return std::optional<Copy>({place, std::move(*parsed)});
   }
@@ -132,8 +133,8 @@ class Reader {
   Result<void> check_copies() {
     const EowInformation& first = copies_.front().information;
     if (first.sector_bytes != sector_bytes_) {
-      return damaged(fmt::format("{}: it speaks of sectors of {} bytes, the volume's have {}",
-                                 kWhere, first.sector_bytes, sector_bytes_));
+      return damaged_eow(fmt::format("{}: it speaks of sectors of {} bytes, the volume's have {}",
+                                     kWhere, first.sector_bytes, sector_bytes_));
     }
     const EowInformation& last = copies_.back().information;
     if (first.chunk_bytes != last.chunk_bytes || first.own_offsets != last.own_offsets ||
@@ -141,7 +142,7 @@ class Reader {
         first.log_slot_bytes != last.log_slot_bytes ||
         first.log_unit_bytes != last.log_unit_bytes ||
         first.bitmap_offsets.size() != last.bitmap_offsets.size()) {
-      return damaged(fmt::format("{}: its two copies contradict each other", kWhere));
+      return damaged_eow(fmt::format("{}: its two copies contradict each other", kWhere));
     }
     return {};
   }
@@ -158,7 +159,7 @@ class Reader {
     auto bitmap = parse_eow_bitmap(*bytes, shape().chunk_bytes);
     if (!bitmap) return std::move(bitmap).error();
     if (!whole_sectors(bitmap->region.offset) || !whole_sectors(bitmap->region.length)) {
-      return damaged("its region is not made of whole sectors");
+      return damaged_eow("its region is not made of whole sectors");
     }
     return bitmap;
   }
@@ -168,7 +169,7 @@ class Reader {
     for (const Copy& copy : copies_) {
       const auto& places = copy.information.bitmap_offsets;
       if (std::set<std::uint64_t>(places.begin(), places.end()).size() != places.size()) {
-        return damaged(fmt::format("{}: it names a bitmap twice", kWhere));
+        return damaged_eow(fmt::format("{}: it names a bitmap twice", kWhere));
       }
     }
     for (std::size_t i = 0; i < shape().bitmap_offsets.size(); ++i) {
@@ -191,8 +192,8 @@ class Reader {
               [](const EowBitmap& a, const EowBitmap& b) { return by_offset(a.region, b.region); });
     for (std::size_t i = 1; i < bitmaps_.size(); ++i) {
       if (bitmaps_[i].region.offset < bitmaps_[i - 1].region.end()) {
-        return damaged(fmt::format("{}: the regions at bytes {} and {} overlap", kWhere,
-                                   bitmaps_[i - 1].region.offset, bitmaps_[i].region.offset));
+        return damaged_eow(fmt::format("{}: the regions at bytes {} and {} overlap", kWhere,
+                                       bitmaps_[i - 1].region.offset, bitmaps_[i].region.offset));
       }
     }
     return {};
@@ -200,10 +201,10 @@ class Reader {
 
   static Result<void> take_newer(EowBitmap& have, EowBitmap other) {
     if (have.region != other.region || have.log_offset != other.log_offset) {
-      return damaged("it contradicts the one of the other copy");
+      return damaged_eow("it contradicts the one of the other copy");
     }
     if (have.sequence == other.sequence && have.bitmap != other.bitmap) {
-      return damaged("it is as new as the one of the other copy and differs");
+      return damaged_eow("it is as new as the one of the other copy and differs");
     }
     if (other.sequence > have.sequence) have = std::move(other);
     return {};
@@ -220,7 +221,8 @@ class Reader {
     for (VolumeRange& area : own_areas_) {
       if (!whole_sectors(area.offset) || area.offset < sector_bytes_ ||
           area.offset > INT64_MAX / 2) {
-        return damaged(fmt::format("{}: a part of it cannot lie at byte {}", kWhere, area.offset));
+        return damaged_eow(
+            fmt::format("{}: a part of it cannot lie at byte {}", kWhere, area.offset));
       }
       area.length = engine::round_up(area.length, sector_bytes_);
     }
@@ -228,8 +230,8 @@ class Reader {
     own_areas_.erase(std::unique(own_areas_.begin(), own_areas_.end()), own_areas_.end());
     for (std::size_t i = 0; i < own_areas_.size(); ++i) {
       if (i > 0 && own_areas_[i].offset < own_areas_[i - 1].end()) {
-        return damaged(fmt::format("{}: its parts at bytes {} and {} overlap", kWhere,
-                                   own_areas_[i - 1].offset, own_areas_[i].offset));
+        return damaged_eow(fmt::format("{}: its parts at bytes {} and {} overlap", kWhere,
+                                       own_areas_[i - 1].offset, own_areas_[i].offset));
       }
       append_joined(state_.hidden, own_areas_[i]);
     }
@@ -286,12 +288,12 @@ class Reader {
     }
     const VolumeRange& range = chunk.range;
     if (!in_region_of(log_offset, range)) {
-      return damaged(
+      return damaged_eow(
           fmt::format("the chunk it logs, at byte {}, is in no region of its own", range.offset));
     }
     for (const VolumeRange& before : settled) {
       if (range.offset < before.end() && before.offset < range.end()) {
-        return damaged(
+        return damaged_eow(
             fmt::format("the chunk it logs, at byte {}, is logged elsewhere too", range.offset));
       }
     }

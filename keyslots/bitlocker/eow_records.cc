@@ -23,7 +23,7 @@ constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{1} << 30;
 constexpr std::uint32_t kMaxLogBytes = 64 * 1024 * 1024;
 constexpr std::size_t kOffsetBytes = 8;
 
-Error damaged(std::string what) {
+Error damaged_record(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
 }
 Error unknown_form(std::string what) {
@@ -47,17 +47,17 @@ bool is_power_of_two(std::uint64_t value) {
 
 Result<std::size_t> eow_information_bytes(Bytes header) {
   if (!engine::starts_with(header, 0, kEowInformationSignature)) {
-    return damaged("it has no signature");
+    return damaged_record("it has no signature");
   }
   const std::size_t size = load_le<std::uint16_t>(header, 10);
   if (size < kEowInformationHeaderBytes) {
-    return damaged(fmt::format("its size cannot be {} bytes", size));
+    return damaged_record(fmt::format("its size cannot be {} bytes", size));
   }
   return size;
 }
 
 Result<EowInformation> parse_eow_information(Bytes bytes) {
-  if (!sum_holds(bytes, 36)) return damaged("its checksum is wrong");
+  if (!sum_holds(bytes, 36)) return damaged_record("its checksum is wrong");
   if (load_le<std::uint16_t>(bytes, 8) != kEowInformationHeaderBytes) {
     return unknown_form(
         fmt::format("its header has {} bytes, not 56", load_le<std::uint16_t>(bytes, 8)));
@@ -74,17 +74,17 @@ Result<EowInformation> parse_eow_information(Bytes bytes) {
 
   if (regions == 0 ||
       bytes.size() != kEowInformationHeaderBytes + std::uint64_t{regions} * kOffsetBytes) {
-    return damaged(fmt::format("{} regions do not fit its {} bytes", regions, bytes.size()));
+    return damaged_record(fmt::format("{} regions do not fit its {} bytes", regions, bytes.size()));
   }
   if (!is_power_of_two(out.sector_bytes) || out.sector_bytes < 512 || out.sector_bytes > 4096) {
-    return damaged(fmt::format("its sectors cannot have {} bytes", out.sector_bytes));
+    return damaged_record(fmt::format("its sectors cannot have {} bytes", out.sector_bytes));
   }
   if (out.chunk_bytes == 0 || out.chunk_bytes > kMaxChunkBytes ||
       out.chunk_bytes % out.sector_bytes != 0) {
-    return damaged(fmt::format("its chunks cannot have {} bytes", out.chunk_bytes));
+    return damaged_record(fmt::format("its chunks cannot have {} bytes", out.chunk_bytes));
   }
   if (out.log_bytes > kMaxLogBytes) {
-    return damaged(fmt::format("its conversion logs cannot have {} bytes", out.log_bytes));
+    return damaged_record(fmt::format("its conversion logs cannot have {} bytes", out.log_bytes));
   }
   for (std::size_t i = 0; i < regions; ++i) {
     out.bitmap_offsets.push_back(
@@ -94,25 +94,26 @@ Result<EowInformation> parse_eow_information(Bytes bytes) {
 }
 
 Result<std::size_t> eow_bitmap_bytes(Bytes header) {
-  if (!engine::starts_with(header, 0, kEowBitmapSignature)) return damaged("it has no signature");
+  if (!engine::starts_with(header, 0, kEowBitmapSignature))
+    return damaged_record("it has no signature");
   const std::uint32_t size = load_le<std::uint32_t>(header, 12);
   if (size < kEowBitmapHeaderBytes || size > kMaxEowBitmapBytes) {
-    return damaged(fmt::format("its size cannot be {} bytes", size));
+    return damaged_record(fmt::format("its size cannot be {} bytes", size));
   }
   return std::size_t{size};
 }
 
 namespace {
 
-struct Record {
+struct BitmapRecord {
   std::uint64_t sequence = 0;
   std::uint32_t bits = 0;
   Bytes bitmap;
 };
 
 struct RecordSlot {
-  std::optional<Record> record;     // absent: damaged or never written
-  std::uint64_t said_sequence = 0;  // what a damaged one says of itself
+  std::optional<BitmapRecord> record;  // absent: damaged or never written
+  std::uint64_t said_sequence = 0;     // what a damaged one says of itself
 };
 
 Result<RecordSlot> parse_record(Bytes bytes) {
@@ -125,19 +126,20 @@ Result<RecordSlot> parse_record(Bytes bytes) {
   if (load_le<std::uint16_t>(bytes, 10) != kEowRecordHeaderBytes) {
     return unknown_form("a record of its bits has an unknown form");
   }
-  Record record;
+  BitmapRecord record;
   record.sequence = out.said_sequence;
   record.bits = load_le<std::uint32_t>(bytes, 16);
   record.bitmap = bytes.first(size).subspan(kEowRecordHeaderBytes);
   if ((std::uint64_t{record.bits} + 7) / 8 > record.bitmap.size()) {
-    return damaged(fmt::format("{} bits do not fit a record of {} bytes", record.bits, size));
+    return damaged_record(
+        fmt::format("{} bits do not fit a record of {} bytes", record.bits, size));
   }
   out.record = record;
   return out;
 }
 
 // Bits past the count are junk.
-bool same_bits(const Record& a, const Record& b) {
+bool same_bits(const BitmapRecord& a, const BitmapRecord& b) {
   if (a.bits != b.bits) return false;
   const std::size_t whole = a.bits / 8;
   if (!std::equal(a.bitmap.begin(), a.bitmap.begin() + static_cast<std::ptrdiff_t>(whole),
@@ -151,14 +153,15 @@ bool same_bits(const Record& a, const Record& b) {
 }
 
 Result<void> take_record(EowBitmap& into, const RecordSlot& first, const RecordSlot& second) {
-  if (!first.record && !second.record) return damaged("both records of its bits are damaged");
+  if (!first.record && !second.record)
+    return damaged_record("both records of its bits are damaged");
   const RecordSlot* newest = &first;
   const RecordSlot* other = &second;
   if (first.record && second.record) {
     if (second.record->sequence > first.record->sequence) std::swap(newest, other);
     if (newest->record->sequence == other->record->sequence &&
         !same_bits(*newest->record, *other->record)) {
-      return damaged("the two records of its bits are equally new and differ");
+      return damaged_record("the two records of its bits are equally new and differ");
     }
   } else {
     if (!first.record) std::swap(newest, other);
@@ -177,7 +180,7 @@ Result<EowBitmap> parse_eow_bitmap(Bytes bytes, std::uint64_t chunk_bytes) {
   const std::uint32_t second = load_le<std::uint32_t>(bytes, 48);
   const std::uint32_t record_bytes = load_le<std::uint32_t>(bytes, 52);
   if (first < kEowBitmapHeaderBytes || first > bytes.size() || !sum_holds(bytes.first(first), 56)) {
-    return damaged("its checksum is wrong");
+    return damaged_record("its checksum is wrong");
   }
   if (load_le<std::uint16_t>(bytes, 10) != kEowBitmapHeaderBytes) {
     return unknown_form(
@@ -186,8 +189,8 @@ Result<EowBitmap> parse_eow_bitmap(Bytes bytes, std::uint64_t chunk_bytes) {
   if (record_bytes < kEowRecordHeaderBytes || record_bytes > bytes.size() - first ||
       second < first || second - first < record_bytes || second > bytes.size() ||
       record_bytes > bytes.size() - second) {
-    return damaged(fmt::format("its records, {} bytes at {} and {}, do not fit its {} bytes",
-                               record_bytes, first, second, bytes.size()));
+    return damaged_record(fmt::format("its records, {} bytes at {} and {}, do not fit its {} bytes",
+                                      record_bytes, first, second, bytes.size()));
   }
   EowBitmap out;
   out.size_bytes = bytes.size();
@@ -195,8 +198,8 @@ Result<EowBitmap> parse_eow_bitmap(Bytes bytes, std::uint64_t chunk_bytes) {
   out.log_offset = load_le<std::uint64_t>(bytes, 36);
   if (out.region.length == 0 || out.region.offset > INT64_MAX ||
       out.region.length > INT64_MAX - out.region.offset) {
-    return damaged(fmt::format("its region cannot be {} bytes at byte {}", out.region.length,
-                               out.region.offset));
+    return damaged_record(fmt::format("its region cannot be {} bytes at byte {}", out.region.length,
+                                      out.region.offset));
   }
   auto one = parse_record(bytes.subspan(first, record_bytes));
   if (!one) return std::move(one).error();
@@ -206,7 +209,8 @@ Result<EowBitmap> parse_eow_bitmap(Bytes bytes, std::uint64_t chunk_bytes) {
   const std::uint64_t chunks =
       out.region.length / chunk_bytes + (out.region.length % chunk_bytes != 0 ? 1 : 0);
   if (out.bits < chunks) {
-    return damaged(fmt::format("it has {} bits for a region of {} chunks", out.bits, chunks));
+    return damaged_record(
+        fmt::format("it has {} bits for a region of {} chunks", out.bits, chunks));
   }
   return out;
 }

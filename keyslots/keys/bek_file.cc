@@ -23,18 +23,18 @@ constexpr std::size_t kHeaderBytes = 48;
 constexpr std::uint16_t kExternalKeyMethod = 0x2002;
 constexpr std::size_t kKeyBytes = 32;
 
-Error damaged(std::string what) {
+Error damaged_bek(std::string what) {
   return {ErrorCode::kDamaged, "BEK: " + std::move(what)};
 }
 
 Result<SecretBytes> read_key(Bytes payload) {
   constexpr std::size_t kBeforeKey = 4;
   if (payload.size() != kBeforeKey + kKeyBytes) {
-    return damaged(fmt::format("its key entry has {} bytes instead of {}", payload.size(),
-                               kBeforeKey + kKeyBytes));
+    return damaged_bek(fmt::format("its key entry has {} bytes instead of {}", payload.size(),
+                                   kBeforeKey + kKeyBytes));
   }
   if (const auto method = load_le<std::uint16_t>(payload, 0); method != kExternalKeyMethod) {
-    return damaged(fmt::format("its key is of kind {:#06x} instead of 0x2002", method));
+    return damaged_bek(fmt::format("its key is of kind {:#06x} instead of 0x2002", method));
   }
   return SecretBytes::copy_of(payload.subspan(kBeforeKey));
 }
@@ -49,7 +49,7 @@ Result<BekFile> read_external_key(const Datum& datum) {
     bek.volume_id = upper_case(engine::guid_text(volume->payload, 0));
   }
   const Datum* key = datum.child(DatumType::kKey);
-  if (key == nullptr) return damaged("its external key holds no key");
+  if (key == nullptr) return damaged_bek("its external key holds no key");
   auto bytes = read_key(key->payload);
   if (!bytes) return std::move(bytes).error();
   bek.key = std::move(*bytes);
@@ -60,19 +60,19 @@ Result<BekFile> read_external_key(const Datum& datum) {
 Result<Bytes> declared_bytes(Bytes bytes) {
   if (bytes.size() < 16 || load_le<std::uint32_t>(bytes, 4) != 1 ||
       load_le<std::uint32_t>(bytes, 8) != kHeaderBytes) {
-    return damaged("it does not begin as a BEK file does");
+    return damaged_bek("it does not begin as a BEK file does");
   }
   const std::size_t size = load_le<std::uint32_t>(bytes, 0);
   if (size != load_le<std::uint32_t>(bytes, 12)) {
-    return damaged(fmt::format("its header gives two sizes, {} and {} bytes", size,
-                               load_le<std::uint32_t>(bytes, 12)));
+    return damaged_bek(fmt::format("its header gives two sizes, {} and {} bytes", size,
+                                   load_le<std::uint32_t>(bytes, 12)));
   }
   if (size < kMinBekBytes || size > kMaxBekBytes) {
-    return damaged(fmt::format("its header says {} bytes; a BEK file has {} to {}", size,
-                               kMinBekBytes, kMaxBekBytes));
+    return damaged_bek(fmt::format("its header says {} bytes; a BEK file has {} to {}", size,
+                                   kMinBekBytes, kMaxBekBytes));
   }
   if (size > bytes.size()) {
-    return damaged(
+    return damaged_bek(
         fmt::format("it is cut short: its header says {} bytes, {} are here", size, bytes.size()));
   }
   const Bytes after = bytes.subspan(size);
@@ -80,7 +80,7 @@ Result<Bytes> declared_bytes(Bytes bytes) {
     return b == std::byte{0} || b == std::byte{'\r'} || b == std::byte{'\n'};
   });
   if (!padding) {
-    return damaged(fmt::format("its header says {} bytes, {} are here", size, bytes.size()));
+    return damaged_bek(fmt::format("its header says {} bytes, {} are here", size, bytes.size()));
   }
   return bytes.first(size);
 }
@@ -103,9 +103,9 @@ Result<BekFile> parse_bek(Bytes bytes) {
   auto declared = declared_bytes(bytes);
   if (!declared) return std::move(declared).error();
   const auto datums = parse_datums(declared->subspan(kHeaderBytes));
-  if (!datums) return damaged(datums.error().message());
+  if (!datums) return damaged_bek(datums.error().message());
   const Datum* key = find_datum(*datums, DatumRole::kStartupKey, DatumType::kExternalKey);
-  if (key == nullptr) return damaged("it holds no external key");
+  if (key == nullptr) return damaged_bek("it holds no external key");
   return read_external_key(*key);
 }
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keyslots/keys/secret_text.h"
+
 namespace latchkey::keyslots {
 
 using engine::Error;
@@ -97,13 +99,6 @@ Result<void> skip(const InputFile& file, const std::string& path, std::uint64_t 
   return {};
 }
 
-std::size_t without_line_end(const SecretBytes& bytes) {
-  std::size_t size = bytes.size();
-  if (size > 0 && bytes.data()[size - 1] == std::byte{'\n'}) --size;
-  if (size > 0 && size < bytes.size() && bytes.data()[size - 1] == std::byte{'\r'}) --size;
-  return size;
-}
-
 }  // namespace
 
 Result<Secret> read_key_file(const std::string& path, std::uint64_t offset,
@@ -133,7 +128,7 @@ Result<Secret> read_passphrase_file(const std::string& path) {
   if (!file) return std::move(file).error();
   auto bytes = read_bytes(*file, path, kMaxKeyFileBytes, true);
   if (!bytes) return std::move(bytes).error();
-  bytes->truncate(without_line_end(*bytes));
+  bytes->truncate(without_line_end(bytes->span()).size());
   const std::string from = path == "-" ? "standard input" : quoted(path);
   if (bytes->empty()) {
     return Error(ErrorCode::kUsage, "the first line of " + from + " is empty: no passphrase");

@@ -20,7 +20,7 @@ using engine::Result;
 
 namespace {
 
-constexpr std::string_view kWhere = "luks2 header";
+constexpr std::string_view kHeaderWhere = "luks2 header";
 
 bool is_copy_size(std::uint64_t size) {
   for (const std::uint64_t allowed : kLuks2CopySizes) {
@@ -29,7 +29,7 @@ bool is_copy_size(std::uint64_t size) {
   return false;
 }
 
-Error damaged(std::string what) {
+Error damaged_header(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
 }
 
@@ -43,7 +43,7 @@ Result<void> check_sum(Bytes bytes) {
   auto sum = luks2_checksum(bytes);
   if (!sum) return std::move(sum).error();
   if (std::memcmp(sum->data(), bytes.data() + luks2_at::kChecksum, sum->size()) != 0) {
-    return damaged("its checksum is wrong");
+    return damaged_header("its checksum is wrong");
   }
   return {};
 }
@@ -53,7 +53,7 @@ Luks2Copy read_copy(engine::BlockDevice& device, std::uint64_t offset, std::stri
   copy.offset = offset;
   if (!device.in_range(offset, kLuks2BinaryBytes)) return copy;
   std::array<std::byte, kLuks2BinaryBytes> start{};
-  if (auto r = engine::read_bytes(device, offset, start, kWhere); !r) {
+  if (auto r = engine::read_bytes(device, offset, start, kHeaderWhere); !r) {
     copy.header = std::move(r).error();
     return copy;
   }
@@ -61,10 +61,10 @@ Luks2Copy read_copy(engine::BlockDevice& device, std::uint64_t offset, std::stri
   if (!copy.present) return copy;
   const auto size = load_be<std::uint64_t>(start, luks2_at::kHeaderBytes);
   if (!is_copy_size(size)) {
-    copy.header = damaged(fmt::format("its size of {} bytes is none the format has", size));
+    copy.header = damaged_header(fmt::format("its size of {} bytes is none the format has", size));
     return copy;
   }
-  auto bytes = engine::read_bytes(device, offset, static_cast<std::size_t>(size), kWhere);
+  auto bytes = engine::read_bytes(device, offset, static_cast<std::size_t>(size), kHeaderWhere);
   if (!bytes) {
     copy.header = std::move(bytes).error();
     return copy;
@@ -88,7 +88,7 @@ Luks2Copy find_secondary(engine::BlockDevice& device, const Luks2Copy& primary) 
 }
 
 void report_unused(const Luks2Copy& copy, const char* which, engine::Notices& notices) {
-  notices.warn(std::string(kWhere),
+  notices.warn(std::string(kHeaderWhere),
                fmt::format("the {} copy at byte {} cannot be used ({}): using the other one", which,
                            copy.offset, copy.header.error().message()));
 }
@@ -141,11 +141,11 @@ Luks2Copies read_luks2_copies(engine::BlockDevice& device) {
 Result<Luks2Header> parse_luks2_copy(Bytes bytes, std::uint64_t offset) {
   if (bytes.size() < kLuks2BinaryBytes ||
       load_be<std::uint64_t>(bytes, luks2_at::kHeaderBytes) != bytes.size()) {
-    return damaged("its size does not agree with what it says");
+    return damaged_header("its size does not agree with what it says");
   }
   if (auto sum = check_sum(bytes); !sum) return std::move(sum).error();
   if (const auto at = load_be<std::uint64_t>(bytes, luks2_at::kOffset); at != offset) {
-    return damaged(fmt::format("it says it stands at byte {}", at));
+    return damaged_header(fmt::format("it says it stands at byte {}", at));
   }
   Luks2Header header;
   header.header_bytes = bytes.size();
@@ -176,7 +176,7 @@ Result<std::optional<Luks2Header>> read_luks2_header(engine::BlockDevice& device
     const std::uint64_t first = primary.header->sequence;
     const std::uint64_t second = secondary.header->sequence;
     if (first != second) {
-      notices.warn(std::string(kWhere),
+      notices.warn(std::string(kHeaderWhere),
                    fmt::format("the two copies differ in age (sequence {} and {}): using the newer",
                                first, second));
     }
@@ -193,7 +193,7 @@ Result<std::optional<Luks2Header>> read_luks2_header(engine::BlockDevice& device
   if (!primary.present) return std::optional<Luks2Header>();
   return std::move(primary.header)
       .error()
-      .within(std::string(kWhere))
+      .within(std::string(kHeaderWhere))
       .with_hint(secondary.present
                      ? "both copies are damaged: restore a header backup, or name one "
                        "with --header FILE"

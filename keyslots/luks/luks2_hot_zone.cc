@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kReadPieceBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMaxBlockBytes = 64 * 1024;
 
-Error damaged(const std::string& what) {
+Error damaged_zone(const std::string& what) {
   return {ErrorCode::kDamaged, "re-encryption: " + what};
 }
 
@@ -43,7 +43,7 @@ class Builder {
       layer.cipher = std::move(*cipher);
       const Luks2Digest* digest = is_new ? state_.new_digest : state_.old_digest;
       const auto key = std::find(state_.keys.begin(), state_.keys.end(), digest);
-      if (key == state_.keys.end()) return damaged("a key that is needed was not asked for");
+      if (key == state_.keys.end()) return damaged_zone("a key that is needed was not asked for");
       layer.key = static_cast<std::size_t>(key - state_.keys.begin());
     }
     volume_.layers.push_back(std::move(layer));
@@ -79,7 +79,7 @@ Result<HotZone> hot_zone(const Luks2Reencryption& state, std::uint64_t start) {
                .old_whole = state.previous,
                .old_offset = 0};
   if (state.moved != nullptr && start < *state.moved->size) {
-    if (zone.length > *state.moved->size - start) return damaged("its hot zone is unclear");
+    if (zone.length > *state.moved->size - start) return damaged_zone("its hot zone is unclear");
     zone.old_whole = state.moved;
   }
   zone.old_offset = zone.old_whole->offset + start;
@@ -97,7 +97,7 @@ std::string_view protection_of(const Luks2Reencryption& state, const HotZone& zo
 
 Result<void> use_datashift(Builder& builder, const HotZone& zone) {
   if (overlap(zone.old_offset, zone.offset, zone.length)) {
-    return damaged("its hot zone has been written over the old data");
+    return damaged_zone("its hot zone has been written over the old data");
   }
   auto old_layer = builder.layer(Layer::Source::kData, zone.old_offset, zone.length,
                                  *zone.old_whole, zone.start, false);
@@ -108,7 +108,7 @@ Result<void> use_datashift(Builder& builder, const HotZone& zone) {
 
 // The whole zone is in the journal, as it was before the step began.
 Result<void> use_journal(Builder& builder, const HotZone& zone, const Luks2Area& area) {
-  if (area.size < zone.length) return damaged("its journal is shorter than its hot zone");
+  if (area.size < zone.length) return damaged_zone("its journal is shorter than its hot zone");
   auto old_layer = builder.layer(Layer::Source::kHeader, area.offset, zone.length, *zone.old_whole,
                                  zone.start, false);
   if (!old_layer) return std::move(old_layer).error();
@@ -122,12 +122,12 @@ Result<void> check_blocks(const HotZone& zone, const Luks2Area& area, std::size_
   const bool sound = block >= 512 && block <= kMaxBlockBytes && (block & (block - 1)) == 0 &&
                      block >= state.previous->sector_bytes && block >= state.final->sector_bytes;
   if (!sound || zone.length % block != 0) {
-    return damaged(fmt::format("{} bytes in checksummed blocks of {}", zone.length, block));
+    return damaged_zone(fmt::format("{} bytes in checksummed blocks of {}", zone.length, block));
   }
   if (zone.length / block > area.size / digest_bytes) {
-    return damaged("its checksums do not cover its hot zone");
+    return damaged_zone("its checksums do not cover its hot zone");
   }
-  if (zone.old_offset != zone.offset) return damaged("checksums of data that moved");
+  if (zone.old_offset != zone.offset) return damaged_zone("checksums of data that moved");
   return {};
 }
 

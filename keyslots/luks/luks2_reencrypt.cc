@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kRequirement = "online-reencrypt";
 
-Error damaged(const std::string& what) {
+Error damaged_reencryption(const std::string& what) {
   return {ErrorCode::kDamaged, "re-encryption: " + what};
 }
 Error unsupported(const std::string& what) {
@@ -47,10 +47,10 @@ Result<int> version_of(const Luks2Metadata& metadata) {
 
 Result<void> check_slot(const Luks2Keyslot& slot) {
   if (!is_one_of(slot.mode, {"reencrypt", "encrypt", "decrypt"})) {
-    return damaged(fmt::format("mode '{}'", engine::printable(slot.mode)));
+    return damaged_reencryption(fmt::format("mode '{}'", engine::printable(slot.mode)));
   }
   if (!is_one_of(slot.direction, {"forward", "backward"})) {
-    return damaged(fmt::format("direction '{}'", engine::printable(slot.direction)));
+    return damaged_reencryption(fmt::format("direction '{}'", engine::printable(slot.direction)));
   }
   if (slot.area.type == "none") {
     return unsupported(
@@ -71,9 +71,9 @@ Result<void> check_ends(const Luks2Metadata& metadata, const Luks2Reencryption& 
   const std::string_view was = mode == "encrypt" ? "linear" : "crypt";
   const std::string_view becomes = mode == "decrypt" ? "linear" : "crypt";
   if (state.previous->type != was || state.final->type != becomes) {
-    return damaged(fmt::format("mode '{}' with segments of type '{}' and '{}'", mode,
-                               engine::printable(state.previous->type),
-                               engine::printable(state.final->type)));
+    return damaged_reencryption(fmt::format("mode '{}' with segments of type '{}' and '{}'", mode,
+                                            engine::printable(state.previous->type),
+                                            engine::printable(state.final->type)));
   }
   for (const auto& [segment, digest] :
        {std::pair(state.previous, state.old_digest), std::pair(state.final, state.new_digest)}) {
@@ -83,7 +83,7 @@ Result<void> check_ends(const Luks2Metadata& metadata, const Luks2Reencryption& 
     }
   }
   if (state.moved != nullptr && (state.moved->type != was || !state.moved->size)) {
-    return damaged("the moved segment is not a part of the old volume");
+    return damaged_reencryption("the moved segment is not a part of the old volume");
   }
   return {};
 }
@@ -121,15 +121,17 @@ Result<void> check_active(const Luks2Metadata& metadata, Luks2Reencryption& stat
   for (const Luks2Segment& segment : metadata.segments) {
     if (segment.is_backup()) continue;
     const bool hot = segment.has_flag("in-reencryption");
-    if (hot && (state.hot != nullptr || !segment.size)) return damaged("its hot zone is unclear");
+    if (hot && (state.hot != nullptr || !segment.size))
+      return damaged_reencryption("its hot zone is unclear");
     if (hot) state.hot = &segment;
     // Only a hot segment is of both keys.
     if (!hot && state.old_digest != state.new_digest && segment.type == "crypt" &&
         has_key(segment, state.old_digest) && has_key(segment, state.new_digest)) {
-      return damaged(fmt::format("segment {} is of both the old and the new key", segment.id));
+      return damaged_reencryption(
+          fmt::format("segment {} is of both the old and the new key", segment.id));
     }
     if (!is_new(state, segment, start) && (hot || !is_old(state, segment, start))) {
-      return damaged(
+      return damaged_reencryption(
           fmt::format("segment {} belongs neither to the old nor to the new volume", segment.id));
     }
     start += segment.size.value_or(0);
@@ -237,7 +239,7 @@ Result<Luks2Reencryption> understand_reencryption(const Luks2Metadata& metadata)
   state.final = metadata.segment_flagged("backup-final");
   state.moved = metadata.segment_flagged("backup-moved-segment");
   if (state.slot == nullptr || state.previous == nullptr || state.final == nullptr) {
-    return damaged("its key slot or its backup segments are missing");
+    return damaged_reencryption("its key slot or its backup segments are missing");
   }
   state.old_digest = metadata.digest_of_segment(state.previous->id);
   state.new_digest = metadata.digest_of_segment(state.final->id);
@@ -272,7 +274,8 @@ Result<void> verify_reencryption(const Luks2Metadata& metadata, const Luks2Reenc
                                  const KdfLimits& limits) {
   if (!has_all_keys(state)) return {};
   const Luks2Digest* digest = metadata.digest_of_keyslot(state.slot->id);
-  if (digest == nullptr || digest->type != "pbkdf2") return damaged("its record has no digest");
+  if (digest == nullptr || digest->type != "pbkdf2")
+    return damaged_reencryption("its record has no digest");
   Message message;
   message.slot(*state.slot);
   message.segment(*state.previous);
@@ -282,7 +285,8 @@ Result<void> verify_reencryption(const Luks2Metadata& metadata, const Luks2Reenc
   auto fits = luks_digest_matches(digest->kdf, whole.span(), digest->digest, limits);
   if (!fits) return std::move(fits).error().within("re-encryption");
   if (!*fits) {
-    return damaged("its record does not agree with the keys: it was damaged or tampered with");
+    return damaged_reencryption(
+        "its record does not agree with the keys: it was damaged or tampered with");
   }
   return {};
 }

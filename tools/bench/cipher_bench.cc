@@ -18,8 +18,7 @@ using engine::SectorCipher;
 
 namespace {
 
-constexpr double kLongestEach = 0.2;
-constexpr double kGiga = 1e9;
+constexpr double kLongestCase = 0.2;
 
 // One measurement's place in the report.
 struct Place {
@@ -58,7 +57,7 @@ class CipherBench {
 
   Result<Report> run(Progress& progress, const std::atomic<bool>& interrupted) {
     const RunPlan plan =
-        RunPlan::within(options_.seconds, options_.repetitions, measurements_.size(), kLongestEach);
+        RunPlan::within(options_.seconds, options_.repetitions, measurements_.size(), kLongestCase);
     auto samples = run_interleaved(measurements_, plan, progress, interrupted);
     if (!samples) return std::move(samples).error();
     return report(*samples, plan);

@@ -27,8 +27,7 @@ using engine::Result;
 namespace {
 
 constexpr unsigned kDepth = 32;
-constexpr double kLongestEach = 1.0;
-constexpr double kGiga = 1e9;
+constexpr double kLongestLayer = 1.0;
 constexpr double kThousand = 1e3;
 
 struct NamedLayer {
@@ -117,7 +116,7 @@ class ImageBench {
       for (const NamedLayer& layer : layers_) measurements.push_back(measurement(layer, access));
     }
     const RunPlan plan =
-        RunPlan::within(options_.seconds, options_.repetitions, measurements.size(), kLongestEach);
+        RunPlan::within(options_.seconds, options_.repetitions, measurements.size(), kLongestLayer);
     auto samples = run_interleaved(measurements, plan, progress, interrupted);
     if (!samples) return std::move(samples).error();
     return report(*samples);

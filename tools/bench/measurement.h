@@ -26,6 +26,8 @@ struct Pace {
   const std::atomic<bool>& interrupted;
 };
 
+inline constexpr double kGiga = 1e9;
+
 struct Measurement {
   std::string name;                                        // for the progress line
   std::function<engine::Result<Sample>(const Pace&)> run;  // called by one thread
