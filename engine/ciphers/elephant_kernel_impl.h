@@ -246,8 +246,10 @@ class ElephantKernel {
     Reg key(std::size_t sector, std::size_t at) const {
       return W::load(keys[sector] + at % kKeyRoom);
     }
+    // The last one in the places that are left over. (There is always one; GCC does not see that.)
     static std::size_t sector(std::size_t place, const Request& group) {
-      return place < group.sectors ? place : group.sectors - 1;
+      if (place < group.sectors) return place;
+      return group.sectors == 0 ? 0 : group.sectors - 1;
     }
   };
 };
