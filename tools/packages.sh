@@ -12,7 +12,8 @@ demo_packages=(cryptsetup-bin e2fsprogs fdisk libnbd-bin qemu-utils)
 # The tests: libraries, real peers, real clients and real file systems.
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libnbd-bin nbdkit qemu-utils qemu-system-common
                cryptsetup-bin fio e2fsprogs xfsprogs btrfs-progs dosfstools exfatprogs fdisk gdisk jq xxd
-               util-linux openssl procps psmisc python3 xz-utils softhsm2 opensc dislocker libbde-utils lvm2)
+               util-linux openssl procps psmisc python3 xz-utils softhsm2 opensc dislocker libbde-utils lvm2
+               qemu-system-x86)
 
 # install_packages PACKAGE...: installs what is missing; asks first on a terminal. Never touches
 # what is installed already.
