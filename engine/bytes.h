@@ -79,6 +79,12 @@ constexpr std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) noex
   return value / unit * unit;
 }
 
+inline bool all_zero(Bytes bytes) noexcept {
+  // A byte, and each the same as the one before it: memcmp is the fastest there is for this.
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 // Text from an untrusted field, safe for a terminal and a JSON file: control and non-ASCII bytes
 // become '?', so that a label cannot move a cursor or break an encoding.
 std::string printable(std::string_view text);

@@ -1,18 +1,10 @@
 #include "engine/map_device.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "engine/bytes.h"
 
 namespace latchkey::engine {
-namespace {
-
-bool all_zero(std::span<const std::byte> bytes) noexcept {
-  // A byte, and each the same as the one before it: memcmp is the fastest there is for this.
-  return bytes.empty() || (bytes[0] == std::byte{0} &&
-                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
-}  // namespace
 
 MapDevice::MapDevice(std::vector<DevicePtr> below, std::unique_ptr<ExtentMap> map,
                      const Geometry& geometry)

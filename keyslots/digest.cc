@@ -158,7 +158,7 @@ Result<void> Digest::pbkdf2(Bytes secret, Bytes salt, std::uint32_t iterations,
 Hasher::Hasher(const Digest& digest)
     : context_(EVP_MD_CTX_new()), evp_(digest.evp()), size_bytes_(digest.size_bytes()) {}
 
-void Hasher::FreeContext::operator()(EVP_MD_CTX* context) const noexcept {
+void FreeDigestContext::operator()(EVP_MD_CTX* context) const noexcept {
   EVP_MD_CTX_free(context);
 }
 
@@ -175,6 +175,24 @@ bool Hasher::hash(std::initializer_list<Bytes> parts, MutableBytes into) noexcep
     std::copy_n(reinterpret_cast<const std::byte*>(digest.data()), into.size(), into.begin());
   engine::wipe(std::as_writable_bytes(std::span(digest)));
   return good;
+}
+
+RunningHash::RunningHash(const Digest& digest)
+    : context_(EVP_MD_CTX_new()),
+      good_(context_ && EVP_DigestInit_ex2(context_.get(), digest.evp(), nullptr) == 1) {}
+
+bool RunningHash::add(Bytes bytes) noexcept {
+  good_ = good_ && EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1;
+  return good_;
+}
+
+std::string RunningHash::hex() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> sum{};
+  unsigned length = 0;
+  good_ = good_ && EVP_DigestFinal_ex(context_.get(), sum.data(), &length) == 1;
+  std::string text;
+  for (unsigned i = 0; good_ && i < length; ++i) text += fmt::format("{:02x}", sum[i]);
+  return text;
 }
 
 }  // namespace latchkey::keyslots

@@ -43,6 +43,10 @@ class Digest {
   const EVP_MD* evp_;
 };
 
+struct FreeDigestContext {
+  void operator()(EVP_MD_CTX* context) const noexcept;
+};
+
 // One-shot hashes with a reused context.
 class Hasher {
  public:
@@ -55,12 +59,24 @@ class Hasher {
                           engine::MutableBytes into) noexcept;
 
  private:
-  struct FreeContext {
-    void operator()(EVP_MD_CTX* context) const noexcept;
-  };
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
+  std::unique_ptr<EVP_MD_CTX, FreeDigestContext> context_;
   const EVP_MD* evp_;
   std::size_t size_bytes_;
+};
+
+// One long hash, piece by piece.
+class RunningHash {
+ public:
+  explicit RunningHash(const Digest& digest);
+
+  // False where OpenSSL fails, then and ever after.
+  [[nodiscard]] bool add(engine::Bytes bytes) noexcept;
+  // Once, at the end: the hash in hexadecimal digits; empty where anything failed.
+  std::string hex();
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, FreeDigestContext> context_;
+  bool good_;
 };
 
 }  // namespace latchkey::keyslots

@@ -76,7 +76,7 @@ int measure_and_show(const Measure& measure, const OutputOptions& output) {
   std::optional<Result<bench::Report>> report;
   {
     const FaultPrinter faults;
-    bench::Progress progress;
+    StatusLine progress;
     report.emplace(measure(progress, (*interruption)->flag()));
   }
   (*interruption)->finish();
@@ -93,7 +93,7 @@ Result<void> check_output(const OutputOptions& output) {
 int run_cipher(const CipherOptions& options) {
   if (auto good = check_output(options.output); !good) return fail(good.error());
   return measure_and_show(
-      [&](bench::Progress& progress, const std::atomic<bool>& interrupted) {
+      [&](StatusLine& progress, const std::atomic<bool>& interrupted) {
         return bench::bench_cipher(options.bench, progress, interrupted);
       },
       options.output);
@@ -116,7 +116,7 @@ int run_image(ImageOptions& options) {
   auto opened = open_image(options.open);
   if (!opened) return fail(opened.error());
   return measure_and_show(
-      [&](bench::Progress& progress, const std::atomic<bool>& interrupted) {
+      [&](StatusLine& progress, const std::atomic<bool>& interrupted) {
         return bench::bench_image(*opened, options.bench, progress, interrupted);
       },
       options.output);

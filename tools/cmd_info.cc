@@ -24,7 +24,7 @@ struct InfoOptions {
 };
 
 UnlockCosts unlock_costs(const Image& image, const keyslots::KdfLimits& limits) {
-  bench::Progress progress;
+  StatusLine progress;
   return measure_unlock_costs(image, limits,
                               [&](const std::string& what) { progress.say("timing " + what); });
 }

@@ -17,5 +17,6 @@ void add_key_fetch(CLI::App& key, int& exit_status);  // `key fetch`
 void add_key_slots(CLI::App& key, int& exit_status);  // `key list`, `key add` and so on
 void add_format_command(CLI::App& app, int& exit_status);
 void add_header_command(CLI::App& app, int& exit_status);
+void add_copy_command(CLI::App& app, int& exit_status);
 
 }  // namespace latchkey::tools

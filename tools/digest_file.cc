@@ -1,6 +1,5 @@
 #include "tools/digest_file.h"
 
-#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -18,18 +17,13 @@ using engine::Result;
 
 namespace {
 
-constexpr std::size_t kDigestBytes = 32;
-
 Result<std::string> hex_digest(Bytes bytes) {
   auto digest = keyslots::Digest::find("sha256");
   if (!digest) return std::move(digest).error();
-  std::array<std::byte, kDigestBytes> sum{};
-  if (!keyslots::Hasher(*digest).hash({bytes}, sum)) {
-    return Error(ErrorCode::kSystem, "computing a digest failed inside OpenSSL");
-  }
-  std::string text;
-  for (const std::byte byte : sum) text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
-  return text;
+  keyslots::RunningHash hash(*digest);
+  std::string text = hash.add(bytes) ? hash.hex() : "";
+  if (!text.empty()) return text;
+  return Error(ErrorCode::kSystem, "computing a digest failed inside OpenSSL");
 }
 
 }  // namespace
@@ -38,11 +32,14 @@ std::string digest_file_of(const std::string& path) {
   return path + ".sha256";
 }
 
+std::string digest_line(const std::string& hex, const std::string& path) {
+  return hex + "  " + std::filesystem::path(path).filename().string() + "\n";
+}
+
 Result<void> write_digest_file(const std::string& path, Bytes bytes) {
   const auto digest = hex_digest(bytes);
   if (!digest) return digest.error();
-  const std::string line = *digest + "  " + std::filesystem::path(path).filename().string() + "\n";
-  return write_new_file(digest_file_of(path), engine::as_bytes(line));
+  return write_new_file(digest_file_of(path), engine::as_bytes(digest_line(*digest, path)));
 }
 
 Result<void> check_digest_file(const std::string& path, Bytes bytes) {

@@ -9,6 +9,8 @@
 namespace latchkey::tools {
 
 std::string digest_file_of(const std::string& path);
+// What stands in it: "HEX  NAME\n".
+std::string digest_line(const std::string& hex, const std::string& path);
 
 // A new file; see write_new_file().
 engine::Result<void> write_digest_file(const std::string& path, engine::Bytes bytes);

@@ -56,6 +56,7 @@ void add_commands(CLI::App& app, int& exit_status) {
   add_key_command(app, exit_status);
   add_format_command(app, exit_status);
   add_header_command(app, exit_status);
+  add_copy_command(app, exit_status);
   add_bench_command(app, exit_status);
   app.add_subcommand("demo", "make an encrypted image and open it in every way, step by step")
       ->callback([&exit_status] {

@@ -1,6 +1,7 @@
 #include "tools/new_file.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
 #include <fcntl.h>
@@ -58,6 +59,18 @@ Result<void> write_new_file(const std::string& path, Bytes bytes) {
   if (auto done = fill(fd.get(), bytes, path); !done) {
     unlink(path.c_str());
     return done;
+  }
+  return sync_folder_of(path);
+}
+
+Result<void> replace_file(const std::string& path, Bytes bytes) {
+  const std::string fresh = path + ".new";
+  (void)unlink(fresh.c_str());  // of a process that was killed here
+  if (auto done = write_new_file(fresh, bytes); !done) return done;
+  if (rename(fresh.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    unlink(fresh.c_str());
+    return Error::system("cannot replace " + path, reason);
   }
   return sync_folder_of(path);
 }

@@ -12,6 +12,9 @@ namespace latchkey::tools {
 // kRefused where something of that name exists; kSystem. What was begun is removed on an error.
 engine::Result<void> write_new_file(const std::string& path, engine::Bytes bytes);
 
+// The same, also where there is one already: that one stays whole until the new one is.
+engine::Result<void> replace_file(const std::string& path, engine::Bytes bytes);
+
 // Files made for something that is not there yet: removed again unless keep() is said.
 class MadeFiles {
  public:

@@ -37,7 +37,7 @@ class Turns : public ::testing::Test {
             }};
   }
   std::string order_;
-  Progress progress_;
+  StatusLine progress_;
   std::atomic<bool> interrupted_{false};
 };
 
@@ -214,7 +214,7 @@ CipherBenchOptions quick() {
 }
 
 engine::Result<Report> measure(const CipherBenchOptions& options) {
-  Progress progress;
+  StatusLine progress;
   const std::atomic<bool> never{false};
   return bench_cipher(options, progress, never);
 }

@@ -55,7 +55,7 @@ class CipherBench {
     return {};
   }
 
-  Result<Report> run(Progress& progress, const std::atomic<bool>& interrupted) {
+  Result<Report> run(StatusLine& progress, const std::atomic<bool>& interrupted) {
     const RunPlan plan =
         RunPlan::within(options_.seconds, options_.repetitions, measurements_.size(), kLongestCase);
     auto samples = run_interleaved(measurements_, plan, progress, interrupted);
@@ -253,7 +253,7 @@ class CipherBench {
 
 }  // namespace
 
-Result<Report> bench_cipher(const CipherBenchOptions& options, Progress& progress,
+Result<Report> bench_cipher(const CipherBenchOptions& options, StatusLine& progress,
                             const std::atomic<bool>& interrupted) {
   CipherBench bench(options);
   if (auto ready = bench.prepare(); !ready) return std::move(ready).error();

@@ -28,7 +28,7 @@ struct CipherBenchOptions {
 
 // Errors: kUsage (a variant that cannot run here), kNotSupported (a cipher or key size), kRefused
 // (interrupted).
-engine::Result<Report> bench_cipher(const CipherBenchOptions& options, Progress& progress,
+engine::Result<Report> bench_cipher(const CipherBenchOptions& options, StatusLine& progress,
                                     const std::atomic<bool>& interrupted);
 
 }  // namespace latchkey::tools::bench

@@ -109,7 +109,7 @@ class ImageBench {
     return make_layers();
   }
 
-  Result<Report> run(Progress& progress, const std::atomic<bool>& interrupted) {
+  Result<Report> run(StatusLine& progress, const std::atomic<bool>& interrupted) {
     if (auto ready = settle_cache(progress, interrupted); !ready) return std::move(ready).error();
     std::vector<Measurement> measurements;
     for (const Access& access : kAccesses) {
@@ -156,7 +156,7 @@ class ImageBench {
             }};
   }
 
-  Result<void> settle_cache(Progress& progress, const std::atomic<bool>& interrupted) {
+  Result<void> settle_cache(StatusLine& progress, const std::atomic<bool>& interrupted) {
     if (options_.cold) {
       cache_->forget();
     } else {
@@ -331,7 +331,7 @@ class ImageBench {
 }  // namespace
 
 Result<Report> bench_image(const OpenedImage& opened, const ImageBenchOptions& options,
-                           Progress& progress, const std::atomic<bool>& interrupted) {
+                           StatusLine& progress, const std::atomic<bool>& interrupted) {
   ImageBench bench(opened, options);
   if (auto ready = bench.prepare(); !ready) return std::move(ready).error();
   return bench.run(progress, interrupted);

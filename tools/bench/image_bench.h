@@ -24,6 +24,6 @@ struct ImageBenchOptions {
 // point; both are gone when it returns. Errors: kUsage (there is nothing to read), kSystem,
 // kRefused (interrupted).
 engine::Result<Report> bench_image(const OpenedImage& opened, const ImageBenchOptions& options,
-                                   Progress& progress, const std::atomic<bool>& interrupted);
+                                   StatusLine& progress, const std::atomic<bool>& interrupted);
 
 }  // namespace latchkey::tools::bench

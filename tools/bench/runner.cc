@@ -1,11 +1,6 @@
 #include "tools/bench/runner.h"
 
 #include <algorithm>
-#include <cstdio>
-
-#include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 namespace latchkey::tools::bench {
 
@@ -21,12 +16,6 @@ Error was_interrupted() {
   return {ErrorCode::kRefused, "interrupted"};
 }
 
-std::size_t terminal_columns() {
-  winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return 79;
-  return size.ws_col - 1U;
-}
-
 }  // namespace
 
 RunPlan RunPlan::within(double seconds, unsigned repetitions, std::size_t measurements,
@@ -36,29 +25,8 @@ RunPlan RunPlan::within(double seconds, unsigned repetitions, std::size_t measur
           .seconds_each = std::clamp(seconds / std::max(turns, 1.0), kShortestEach, longest_each)};
 }
 
-Progress::Progress() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
-
-Progress::~Progress() {
-  if (shown_) fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
-}
-
-void Progress::show(std::size_t done, std::size_t of, const std::string& what) {
-  const double part = static_cast<double>(done) / static_cast<double>(std::max(of, std::size_t{1}));
-  say(fmt::format("{:3.0f}%  {}", 100 * part, what));
-}
-
-void Progress::say(std::string line) {
-  if (!on_terminal_) return;
-  // A line that wraps could not be wiped.
-  line.resize(std::min(line.size(), terminal_columns()));
-  fmt::print(stderr, "\r{}\x1b[K", line);
-  std::fflush(stderr);
-  shown_ = true;
-}
-
 Result<Samples> run_interleaved(const std::vector<Measurement>& measurements, const RunPlan& plan,
-                                Progress& progress, const std::atomic<bool>& interrupted) {
+                                StatusLine& progress, const std::atomic<bool>& interrupted) {
   const Pace pace{.seconds = plan.seconds_each, .interrupted = interrupted};
   const std::size_t count = measurements.size();
   const std::size_t turns = count * (plan.repetitions + std::size_t{1});

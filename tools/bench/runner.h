@@ -9,6 +9,7 @@
 
 #include "engine/result.h"
 #include "tools/bench/measurement.h"
+#include "tools/status_line.h"
 
 namespace latchkey::tools::bench {
 
@@ -27,25 +28,9 @@ struct RunPlan {
 // [measurement][repetition]
 using Samples = std::vector<std::vector<Sample>>;
 
-// A line on a terminal's stderr that says how far it is; nothing where stderr is none. It is gone
-// when the object is.
-class Progress {
- public:
-  Progress();
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-  void show(std::size_t done, std::size_t of, const std::string& what);
-  void say(std::string line);
-
- private:
-  const bool on_terminal_;
-  bool shown_ = false;
-};
-
 // kRefused "interrupted" once the flag is set; else the first error of a measurement.
 engine::Result<Samples> run_interleaved(const std::vector<Measurement>& measurements,
-                                        const RunPlan& plan, Progress& progress,
+                                        const RunPlan& plan, StatusLine& progress,
                                         const std::atomic<bool>& interrupted);
 
 // The rates of one measurement, in units of `unit` a second.

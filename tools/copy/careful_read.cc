@@ -1,0 +1,54 @@
+#include "tools/copy/careful_read.h"
+
+#include <algorithm>
+
+namespace latchkey::tools {
+
+using engine::IoStatus;
+
+namespace {
+
+constexpr int kTries = 3;
+constexpr std::uint64_t kLeastBytes = 512;
+
+IoStatus read_again(engine::BlockDevice& device, std::uint64_t offset, std::span<std::byte> into) {
+  IoStatus status;
+  for (int i = 0; i < kTries; ++i) {
+    status = device.read(offset, into);
+    if (status.ok()) break;
+  }
+  return status;
+}
+
+void add_range(std::vector<ByteRange>& ranges, std::uint64_t offset, std::uint64_t length) {
+  if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
+    ranges.back().length += length;
+  } else {
+    ranges.push_back({offset, length});
+  }
+}
+
+}  // namespace
+
+IoStatus read_carefully(engine::BlockDevice& device, std::uint64_t offset,
+                        std::span<std::byte> into, std::vector<ByteRange>& unreadable) {
+  if (device.read(offset, into).ok()) return {};
+  const std::uint64_t unit = std::max<std::uint64_t>(device.geometry().sector_bytes, kLeastBytes);
+  IoStatus last;
+  while (!into.empty()) {
+    // Up to the next whole sector.
+    const auto length =
+        static_cast<std::size_t>(std::min<std::uint64_t>(unit - offset % unit, into.size()));
+    const std::span<std::byte> sector = into.first(length);
+    if (const IoStatus status = read_again(device, offset, sector); !status.ok()) {
+      std::fill(sector.begin(), sector.end(), std::byte{0});
+      add_range(unreadable, offset, length);
+      last = status;
+    }
+    offset += length;
+    into = into.subspan(length);
+  }
+  return last;
+}
+
+}  // namespace latchkey::tools

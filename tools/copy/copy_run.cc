@@ -1,0 +1,454 @@
+#include "tools/copy/copy_run.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/bytes.h"
+#include "engine/thread_signals.h"
+#include "engine/unique_fd.h"
+#include "tools/copy/copy_progress.h"
+#include "tools/copy/copy_state.h"
+#include "tools/copy/manifest.h"
+#include "tools/digest_file.h"
+#include "tools/exit_status.h"
+#include "tools/fault_printer.h"
+#include "tools/sizes.h"
+#include "tools/stop_signals.h"
+
+namespace latchkey::tools {
+
+using engine::Error;
+using engine::ErrorCode;
+using engine::Result;
+
+namespace {
+
+constexpr std::chrono::milliseconds kLookApart{200};
+constexpr std::chrono::seconds kCheckpointsApart{5};
+
+// The modification time and size of the image tell whether it is still the same one.
+Result<CopyState> state_of(const CopyRequest& request) {
+  struct stat about {};
+  if (stat(request.image.c_str(), &about) != 0) {
+    return Error::system("cannot look at " + request.image, errno);
+  }
+  CopyState state;
+  state.image = request.image;
+  if (S_ISREG(about.st_mode)) {
+    state.image_bytes = static_cast<std::uint64_t>(about.st_size);
+    state.image_changed_ns = about.st_mtim.tv_sec * 1'000'000'000 + about.st_mtim.tv_nsec;
+  }
+  state.what = request.source.name;
+  state.bytes = request.source.device->size_bytes();
+  state.encrypted = request.target.encrypt;
+  return state;
+}
+
+// From time to time: syncs what was copied, then writes down how far that is.
+class Checkpoints {
+ public:
+  Checkpoints(const CopyJob& job, engine::BlockDevice& target, std::string out, CopyState state)
+      : job_(job), target_(target), out_(std::move(out)), state_(std::move(state)) {
+    const engine::SignalsBlocked quiet;
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Checkpoints() { end(); }
+  Checkpoints(const Checkpoints&) = delete;
+  Checkpoints& operator=(const Checkpoints&) = delete;
+
+  void end() {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+      changed_.notify_all();
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // After end(), too.
+  Result<void> take() {
+    const std::uint64_t copied = job_.copied_below();
+    if (const engine::IoStatus synced = target_.flush(); !synced.ok()) {
+      return Error::system("cannot sync " + out_, synced.sys_errno());
+    }
+    state_.copied_below = std::max(copied, state_.copied_below);
+    return write_copy_state(out_, state_);
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kCheckpointsApart, [&] { return ending_; })) {
+      lock.unlock();
+      // What is wrong with the target stops the copy itself; without this one less is kept.
+      if (const auto taken = take(); !taken) return;
+      lock.lock();
+    }
+  }
+
+  const CopyJob& job_;
+  engine::BlockDevice& target_;
+  const std::string out_;
+  CopyState state_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+// So that what is verified comes from the storage.
+void forget_cached(const std::string& path) {
+  const engine::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() >= 0) (void)posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+class CopyRun {
+ public:
+  explicit CopyRun(CopyRequest request) : request_(std::move(request)) {}
+
+  Result<void> run() {
+    if (auto done = prepare(); !done) return done;
+    if (auto done = make(); !done) return done;
+    auto signals = StopSignals::arm();
+    if (!signals) return std::move(signals).error();
+    if (auto done = copy(*signals); !done || stopped_by_ != 0) return done;
+    if (auto done = finish(); !done) return done;
+    if (request_.verify) {
+      if (auto done = verify(*signals); !done || stopped_by_ != 0) return done;
+    }
+    if (auto done = settle(); !done) return done;
+    say();
+    return unread();
+  }
+
+  // The signal that ended it early; 0: none did.
+  int stopped_by() const noexcept { return stopped_by_; }
+
+ private:
+  const std::string& out() const noexcept { return request_.target.out; }
+
+  Result<void> prepare() {
+    began_ = utc_now();
+    auto state = state_of(request_);
+    if (!state) return std::move(state).error();
+    state_ = std::move(*state);
+    if (auto found = find_unfinished(); !found) return found;
+    auto plan = plan_target(request_.target, state_.bytes, resumes_);
+    if (!plan) return std::move(plan).error();
+    plan_ = std::move(*plan);
+    resumes_ = plan_.resumes;
+    if (resumes_ && !plan_.is_file()) state_.copied_below = state_.bytes;
+    if (auto fine = check_manifest(); !fine) return fine;
+    if (!request_.target.encrypt) return {};
+    auto secret = read_new_key(request_.key, "--new-", out());
+    if (!secret) return std::move(secret).error();
+    secret_ = std::make_unique<keyslots::Secret>(std::move(*secret));
+    if (!request_.key.generated.empty()) made_files_.add(request_.key.generated);
+    return {};
+  }
+
+  // Is OUT a copy that was begun, and this one?
+  Result<void> find_unfinished() {
+    if (is_device()) return {};
+    // As plan_target() will have it.
+    auto plan_format = format_of_target(request_.target);
+    state_.format = plan_format;
+    auto found = read_copy_state(out());
+    if (!found) {
+      return request_.target.force && !request_.target.resume ? Result<void>()
+                                                              : std::move(found).error();
+    }
+    const bool there = access(out().c_str(), F_OK) == 0;
+    if (!*found) {
+      if (!request_.target.resume || !there) return {};
+      return Error(ErrorCode::kRefused,
+                   out() + " is not an unfinished copy: there is no " + copy_state_file_of(out()))
+          .with_hint("--force overwrites it");
+    }
+    if (!request_.target.resume) {
+      if (request_.target.force) return {};
+      return Error(ErrorCode::kRefused,
+                   out() + " is an unfinished copy of " + engine::printable((*found)->image))
+          .with_hint("--resume goes on with it, --force begins anew");
+    }
+    if (!(*found)->same_copy(state_)) {
+      return Error(ErrorCode::kRefused, out() + " is an unfinished copy of something else, or " +
+                                            request_.image + " has changed since")
+          .with_hint("--force without --resume begins anew");
+    }
+    resumes_ = there && (*found)->made;
+    if (resumes_) {
+      state_.copied_below = (*found)->copied_below;
+    } else {
+      request_.target.force = true;  // what is there was begun by the same command
+    }
+    return {};
+  }
+
+  bool is_device() const { return kind_of_target(out()) != TargetKind::kFile; }
+
+  Result<void> check_manifest() {
+    if (!request_.manifest) return {};
+    if (request_.manifest_path.empty() && plan_.is_file()) {
+      request_.manifest_path = manifest_file_of(out());
+    }
+    if (request_.manifest_path.empty() || request_.target.force || request_.target.resume)
+      return {};
+    for (const std::string& path : {request_.manifest_path, digest_file_of(out())}) {
+      if (access(path.c_str(), F_OK) != 0) continue;
+      return Error(ErrorCode::kRefused, path + " exists already: it is not overwritten")
+          .with_hint("move it away, or --no-manifest, or --force");
+    }
+    return {};
+  }
+
+  Result<void> make() {
+    if (resumes_) {
+      auto target = reopen_target(plan_, secret_.get(), engine::Access::kReadWrite);
+      if (!target) return std::move(target).error();
+      target_ = std::move(*target);
+      state_.made = true;
+      made_files_.keep();
+      return {};
+    }
+    if (plan_.is_file()) {
+      if (auto done = write_copy_state(out(), state_); !done) return done;
+      made_files_.add(copy_state_file_of(out()));
+    }
+    auto target = make_target(plan_, secret_.get(), made_files_);
+    if (!target) return std::move(target).error();
+    target_ = std::move(*target);
+    state_.made = true;
+    if (plan_.is_file()) {
+      if (auto done = write_copy_state(out(), state_); !done) return done;
+    }
+    made_files_.keep();
+    return {};
+  }
+
+  Result<void> copy(StopSignals& signals) {
+    CopyJobOptions options;
+    options.jobs = request_.jobs;
+    options.digest = request_.manifest || request_.verify;
+    options.keep_going = request_.keep_going;
+    options.zeroes = target_.zeroes;
+    options.compare_below = resumes_ ? state_.copied_below : 0;
+    CopyJob job(request_.source.device, target_.device, state_.bytes, options);
+    if (auto done = job.start(); !done) return done;
+    std::unique_ptr<Checkpoints> checkpoints;
+    if (plan_.is_file()) {
+      checkpoints = std::make_unique<Checkpoints>(job, *target_.device, out(), state_);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    wait(job, "copied", signals);
+    auto outcome = job.finish();
+    if (checkpoints) checkpoints->end();
+    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (outcome.ok() && stopped_by_ == 0) {
+      outcome_ = std::move(*outcome);
+      return {};
+    }
+    // What there is stays, to be gone on with; where this cannot be written down any more, from an
+    // earlier place.
+    if (checkpoints) (void)checkpoints->take().ok();
+    const bool kept = checkpoints != nullptr;
+    if (!outcome.ok()) return failed(std::move(outcome).error(), kept);
+    fmt::print(stderr, "latchkey: stopped at {} of {}{}\n", human_size(job.copied_below()),
+               human_size(state_.bytes), kept ? ": the same command with --resume goes on" : "");
+    return {};
+  }
+
+  Error failed(Error error, bool kept) const {
+    const bool source = error.message().starts_with("cannot read");
+    Error with_place = std::move(error).within(source ? engine::printable(request_.image) + " " +
+                                                            request_.source.name
+                                                      : engine::printable(out()));
+    std::string hint = kept ? "the same command with --resume goes on from here" : "";
+    if (source) hint += (kept ? "; " : "") + std::string("--keep-going fills what cannot be read");
+    return std::move(with_place).with_hint(hint);
+  }
+
+  void wait(CopyJob& job, const std::string& what, StopSignals& signals) {
+    CopyProgress progress(what, state_.bytes);
+    while (!job.wait_for(kLookApart)) {
+      progress.show(job.copied_below());
+      pollfd stop{signals.fd(), POLLIN, 0};
+      if (stopped_by_ == 0 && poll(&stop, 1, 0) > 0) {
+        stopped_by_ = signals.take();
+        job.stop();
+      }
+    }
+  }
+
+  // What is behind the last byte, durability, the names.
+  Result<void> finish() {
+    engine::BlockDevice& device = *target_.device;
+    const std::uint64_t left = device.size_bytes() - state_.bytes;
+    // A file has room to spare where a VHD is rounded up; behind a cipher that would be noise.
+    if (plan_.is_file() && left > 0 && target_.zeroes == ZeroWrites::kWriteOut) {
+      if (const auto s = device.write_zeroes(state_.bytes, left); !s.ok()) {
+        return Error::system("cannot write the end of " + out(), s.sys_errno());
+      }
+    }
+    if (const engine::IoStatus synced = device.flush(); !synced.ok()) {
+      return Error::system("cannot sync " + out(), synced.sys_errno())
+          .with_hint(plan_.is_file() ? "the same command with --resume checks it all again" : "");
+    }
+    return {};
+  }
+
+  Result<std::string> digest_of(engine::DevicePtr device, std::uint64_t bytes,
+                                const std::string& what, StopSignals& signals) {
+    CopyJobOptions options;
+    options.jobs = request_.jobs;
+    CopyJob job(std::move(device), nullptr, bytes, options);
+    if (auto done = job.start(); !done) return std::move(done).error();
+    wait(job, what, signals);
+    auto outcome = job.finish();
+    if (!outcome) return std::move(outcome).error().within(out());
+    return outcome->sha256;
+  }
+
+  Result<void> verify(StopSignals& signals) {
+    volume_ = target_.volume;
+    target_ = {};
+    if (plan_.is_file()) forget_cached(out());
+    auto there = reopen_target(plan_, secret_.get(), engine::Access::kReadOnly);
+    if (!there) return std::move(there).error().within("--verify");
+    auto digest = digest_of(std::move(there->device), state_.bytes, "verified", signals);
+    if (!digest) return std::move(digest).error();
+    if (stopped_by_ != 0) {
+      fmt::print(stderr, "latchkey: stopped while it was verified; all of it is copied\n");
+      return {};
+    }
+    if (*digest != outcome_.sha256) {
+      return Error(ErrorCode::kDamaged,
+                   fmt::format("{} does not hold what was written: sha256 {} was read back, {} was "
+                               "copied",
+                               out(), *digest, outcome_.sha256))
+          .with_hint("do not trust this storage; --resume finds the places that differ");
+    }
+    verified_ = true;
+    return hash_file(signals);
+  }
+
+  // The digest of OUT as it lies there, where it is not that of the plaintext.
+  Result<void> hash_file(StopSignals& signals) {
+    if (!plan_.is_file() || plain_file()) return {};
+    engine::Notices notices;
+    auto file = engine::FileDevice::open(out(), engine::Access::kReadOnly, notices);
+    if (!file) return std::move(file).error();
+    const std::uint64_t bytes = (*file)->size_bytes();
+    auto digest = digest_of(engine::DevicePtr(*file), bytes, "hashed", signals);
+    if (!digest) return std::move(digest).error();
+    file_sha256_ = std::move(*digest);
+    return {};
+  }
+
+  bool plain_file() const { return plan_.format == "raw" && !request_.target.encrypt; }
+
+  // The copy is whole: it gets its manifest and is no longer unfinished.
+  Result<void> settle() {
+    if (volume_.empty()) volume_ = target_.volume;
+    target_ = {};
+    if (!request_.manifest_path.empty() && request_.manifest) {
+      Manifest manifest;
+      manifest.copy = state_;
+      manifest.copy.format = plan_.format;
+      manifest.container = request_.container;
+      manifest.description = request_.source.description;
+      manifest.out = out();
+      manifest.volume = volume_;
+      manifest.outcome = outcome_;
+      struct stat about {};
+      if (plan_.is_file() && stat(out().c_str(), &about) == 0) {
+        manifest.file_bytes = static_cast<std::uint64_t>(about.st_size);
+        manifest.file_sha256 = plain_file() ? outcome_.sha256 : file_sha256_;
+      }
+      manifest.verified = verified_;
+      manifest.resumed = resumes_;
+      manifest.began = began_;
+      manifest.ended = utc_now();
+      if (auto done = write_manifest(request_.manifest_path, manifest); !done) return done;
+    }
+    if (plan_.is_file()) remove_copy_state(out());
+    return {};
+  }
+
+  void say() const {
+    const double rate = static_cast<double>(state_.bytes) / std::max(seconds_, 1e-3);
+    fmt::print("{}: {} of {} ({}) in {}, {}/s\n", out(), human_size(state_.bytes),
+               request_.source.name, request_.source.description, clock_text(seconds_),
+               human_size(static_cast<std::uint64_t>(rate)));
+    if (!volume_.empty()) fmt::print("volume: {}\n", volume_);
+    if (outcome_.zero_bytes > 0) {
+      fmt::print("zeros: {} were not stored\n", human_size(outcome_.zero_bytes));
+    }
+    if (resumes_ && outcome_.rewritten_bytes > 0) {
+      fmt::print("resumed: {} of what was there differed and were written again\n",
+                 human_size(outcome_.rewritten_bytes));
+    }
+    if (!outcome_.sha256.empty()) fmt::print("sha256: {}\n", outcome_.sha256);
+    if (verified_) fmt::print("verified: read back, and the same\n");
+  }
+
+  Result<void> unread() const {
+    std::uint64_t bytes = 0;
+    for (const ByteRange& range : outcome_.unreadable) {
+      bytes += range.length;
+      warn(fmt::format("{} {}: {} bytes at byte {} could not be read: they are zeros in the copy",
+                       request_.image, request_.source.name, range.length, range.offset));
+    }
+    if (bytes == 0) return {};
+    return Error(ErrorCode::kRefused,
+                 fmt::format("{} of the source could not be read", human_size(bytes)))
+        .with_hint(request_.manifest_path.empty() || !request_.manifest
+                       ? ""
+                       : request_.manifest_path + " lists the places");
+  }
+
+  CopyRequest request_;
+  CopyState state_;
+  TargetPlan plan_;
+  MadeFiles made_files_;
+  std::unique_ptr<keyslots::Secret> secret_;
+  CopyTarget target_;
+  CopyOutcome outcome_;
+  std::string volume_;
+  std::string file_sha256_;
+  std::string began_;
+  double seconds_ = 0;
+  bool resumes_ = false;
+  bool verified_ = false;
+  int stopped_by_ = 0;
+};
+
+}  // namespace
+
+int run_copy(CopyRequest request) {
+  auto faults = std::make_unique<FaultPrinter>();
+  Result<void> outcome;
+  int signal = 0;
+  {
+    CopyRun run(std::move(request));
+    outcome = run.run();
+    signal = run.stopped_by();
+  }
+  faults.reset();
+  if (!outcome.ok()) return fail(outcome.error());
+  if (signal != 0) StopSignals::die_of(signal);
+  return kDone;
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,35 @@
+// What a finished copy says of itself: OUT.json for programs, and OUT.sha256 for sha256sum -c.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "engine/result.h"
+#include "tools/copy/copy_job.h"
+#include "tools/copy/copy_state.h"
+
+namespace latchkey::tools {
+
+struct Manifest {
+  CopyState copy;
+  std::string container;    // of the image
+  std::string description;  // "ext4 inside LUKS2"
+  std::string out;
+  std::string volume;  // that was made: "LUKS2 ..."; else empty
+  CopyOutcome outcome;
+  std::optional<std::uint64_t> file_bytes;  // of OUT, where it is a file
+  std::string file_sha256;                  // of OUT as it lies there; empty: not computed
+  bool verified = false;
+  bool resumed = false;
+  std::string began;  // "2026-01-31T12:00:00Z"
+  std::string ended;
+};
+
+std::string manifest_file_of(const std::string& out);
+std::string utc_now();
+
+// JSON into `path`, and OUT.sha256 where the file's digest is known.
+engine::Result<void> write_manifest(const std::string& path, const Manifest& manifest);
+
+}  // namespace latchkey::tools
