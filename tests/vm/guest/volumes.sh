@@ -62,3 +62,26 @@ volume() {
 cipher_drivers() {
   grep -q 'driver *: xts-aes-aesni' /proc/crypto && report cipher.xts aesni
 }
+
+# Pieces that no sector ends with, and sectors of the volume's very front, which BitLocker keeps in
+# another place.
+write_pieces() { # DEVICE
+  local sector at
+  sector=$(blockdev --getss "$1")
+  dd if=/dev/urandom of="$1" bs=100001 seek=7 count=9 conv=notrunc,fsync status=none || return 1
+  for at in 0 $((8192 / sector - 1)) $((8192 / sector)); do
+    dd if=/dev/urandom of="$1" bs="$sector" seek="$at" count=1 conv=notrunc,fsync status=none ||
+      return 1
+  done
+}
+
+bitlocker() { # NAME DEVICE KEY-FILE
+  local name=$1 device=/dev/mapper/$1
+  status "$name.open" cryptsetup open --type bitlk --key-file "$3" "$2" "$name" || return
+  hash "$name.plain" "$device"
+  status "$name.write-pieces" write_pieces "$device"
+  status "$name.write-sectors" write_sectors "$device"
+  blockdev --flushbufs "$device"
+  hash "$name.plain-after" "$device"
+  status "$name.close" cryptsetup close "$name"
+}
