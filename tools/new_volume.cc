@@ -111,6 +111,7 @@ Result<keyslots::LuksFormatOptions> plan_new_volume(const NewVolumeOptions& opti
   auto cost = keyslots::choose_kdf_cost(*wish, luks.key_bytes);
   if (!cost) return std::move(cost).error();
   luks.kdf = std::move(*cost);
+  if (wish->iterations) luks.digest_seconds = 0;  // as cryptsetup has it: nothing is measured
   if (auto fine = check(header_bytes, luks); !fine) return std::move(fine).error();
   return luks;
 }

@@ -86,6 +86,34 @@ class FuseExport(Fuse):
         file.unlink()
 
 
+class Copy:
+    """A program that makes a file and ends; `place` makes the file and gives its plaintext back."""
+
+    def __init__(self, label, command, read_back):
+        self.label = label
+        self.command = command
+        self.read_back = read_back  # a command that writes the plaintext of its argument to stdout
+
+    @contextlib.contextmanager
+    def start(self, folder):
+        self.out = folder / f"copy-{self.label.replace(' ', '-')}"
+        try:
+            yield self
+        finally:
+            self.out.unlink(missing_ok=True)
+
+
+def latchkey_copy(label, image, passphrase, *options, read_back):
+    return Copy(label, lambda out: [LATCHKEY, "copy", str(image), str(out), *options,
+                                    "--passphrase-file", str(passphrase)], read_back)
+
+
+def qemu_copy(label, source, passphrase, *options, read_back):
+    return Copy(label, lambda out: [
+        "qemu-img", "convert", "--object", f"secret,id=key,file={passphrase}", *options,
+        *source, str(out)], read_back)
+
+
 def latchkey_nbd(label, image, *options, environment=None):
     return Nbd(label, lambda socket: [LATCHKEY, "serve", str(image), "--socket", socket, *options],
                environment)

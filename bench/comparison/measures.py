@@ -10,8 +10,8 @@ import subprocess
 import time
 import typing
 
-from contenders import bdemount, dislocker, latchkey_fuse, latchkey_nbd, nbdkit, qemu_fuse_luks
-from contenders import qemu_nbd_luks
+from contenders import LATCHKEY, Copy, bdemount, dislocker, latchkey_copy, latchkey_fuse
+from contenders import latchkey_nbd, nbdkit, qemu_copy, qemu_fuse_luks, qemu_nbd_luks
 
 CHUNK_BYTES = 1 << 20
 FIO_SECONDS = 2
@@ -41,6 +41,10 @@ def digest_of_file(path):
 
 
 def digest_of_place(place):
+    if isinstance(place, Copy):
+        with subprocess.Popen(place.read_back(place.out), stdout=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL) as reader:
+            return digest_of_stream(reader.stdout.read)
     if not place.startswith("nbd"):
         return digest_of_file(place)
     with subprocess.Popen(["nbdcopy", place, "-"], stdout=subprocess.PIPE) as copy:
@@ -79,6 +83,13 @@ def read_file(size_bytes):
         with open(place, "rb") as file:  # nothing of it is left in the page cache
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return size_bytes / 1e9 / timed(["dd", f"if={place}", "of=/dev/null", "bs=1M"])
+    return client
+
+
+def copy_file(size_bytes):
+    def client(place):
+        place.out.unlink(missing_ok=True)
+        return size_bytes / 1e9 / timed(place.command(place.out))
     return client
 
 
@@ -165,6 +176,39 @@ def fuse_luks(images):
         {"qemu-storage-daemon luks": 10})
 
 
+def copy_out_of_luks(images):
+    fixed = images.vhd("fixed")
+    source = ["-O", "raw", "--image-opts",
+              f"driver=luks,key-secret=key,file.driver=vpc,file.file.filename={fixed}"]
+    read_back = lambda out: ["cat", str(out)]
+    return Measure(
+        "GB/s",
+        [latchkey_copy("Latchkey", fixed, images.passphrase, "--no-manifest", read_back=read_back),
+         latchkey_copy("Latchkey with sha256", fixed, images.passphrase, "--force",
+                       read_back=read_back),
+         qemu_copy("qemu-img luks", source, images.passphrase, read_back=read_back)],
+        copy_file(images.plain().stat().st_size), digest_of_file(images.plain()),
+        {"qemu-img luks": 3}, check_after=True, made_for_it=[fixed])
+
+
+def copy_into_luks(images):
+    plain = images.plain()
+    new_volume = ["--encrypt", "--luks1", "--pbkdf-iterations", "1000",
+                  "--new-passphrase-file", str(images.passphrase)]
+    read_back = lambda out: [LATCHKEY, "serve", str(out), *luks_key(images), "--run",
+                             'nbdcopy "$uri" -']
+    return Measure(
+        "GB/s",
+        [Copy("Latchkey", lambda out: [LATCHKEY, "copy", str(plain), str(out), "--no-manifest",
+                                       *new_volume], read_back),
+         Copy("Latchkey with sha256", lambda out: [LATCHKEY, "copy", str(plain), str(out),
+                                                   "--force", *new_volume], read_back),
+         qemu_copy("qemu-img luks", ["-f", "raw", str(plain)], images.passphrase,
+                   "-O", "luks", "-o", "key-secret=key,iter-time=10", read_back=read_back)],
+        copy_file(plain.stat().st_size), digest_of_file(plain), {"qemu-img luks": 3},
+        check_after=True)
+
+
 RANDOM = "LUKS by NBD, 4 KiB random reads (fio), depth"
 MEASURES = [
     ("LUKS by NBD, sequential read (nbdcopy, 4 connections)", nbd_sequential_read),
@@ -178,4 +222,6 @@ MEASURES = [
     ("BitLocker AES-CBC 128 + Elephant by FUSE (dd bs=1M)",
      fuse_bitlocker("elephant128", {"dislocker": 10})),
     ("LUKS by FUSE (dd bs=1M)", fuse_luks),
+    ("Copy of LUKS in a fixed VHD to a raw file", copy_out_of_luks),
+    ("Copy of a raw file into LUKS", copy_into_luks),
 ]

@@ -160,14 +160,28 @@ bool CopyJob::copy_piece(std::uint64_t index, Buffers& buffers) {
 }
 
 // A hole of the source, which need not be read.
-bool CopyJob::known_zero(std::uint64_t offset, std::uint64_t length) const {
+bool CopyJob::known_zero(std::uint64_t offset, std::uint64_t length) {
   while (length > 0) {
-    const engine::Extent extent = source_->extent_at(offset, length);
+    const engine::Extent extent = extent_of_source(offset);
     if (!extent.reads_as_zero || extent.length == 0) return false;
-    offset += extent.length;
-    length -= extent.length;
+    const std::uint64_t count = std::min(extent.length, length);
+    offset += count;
+    length -= count;
   }
   return true;
+}
+
+// Asked once an extent, not once a piece: where the next hole is, some file systems find out page
+// by page.
+engine::Extent CopyJob::extent_of_source(std::uint64_t offset) {
+  const std::lock_guard lock(extent_mutex_);
+  if (offset < extent_at_ || offset - extent_at_ >= extent_.length) {
+    extent_ = source_->extent_at(offset, bytes_ - offset);
+    extent_at_ = offset;
+  }
+  engine::Extent rest = extent_;
+  rest.length -= offset - extent_at_;
+  return rest;
 }
 
 bool CopyJob::read_piece(std::uint64_t offset, std::span<std::byte> into) {

@@ -78,7 +78,8 @@ class CopyJob {
   bool write_piece(std::uint64_t offset, engine::Bytes bytes, Buffers& buffers);
   bool write_runs(std::uint64_t offset, engine::Bytes bytes);
   bool write_zeros(std::uint64_t offset, engine::Bytes zeros);
-  bool known_zero(std::uint64_t offset, std::uint64_t length) const;
+  bool known_zero(std::uint64_t offset, std::uint64_t length);
+  engine::Extent extent_of_source(std::uint64_t offset);
   bool written(std::uint64_t offset, engine::IoStatus status);
   void piece_done(std::uint64_t index);
   void fail(engine::Error error);
@@ -95,6 +96,10 @@ class CopyJob {
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> zero_bytes_{0};
   std::atomic<std::uint64_t> rewritten_bytes_{0};
+
+  std::mutex extent_mutex_;
+  engine::Extent extent_;  // the last answer of the source, which begins at extent_at_
+  std::uint64_t extent_at_ = 0;
 
   mutable std::mutex mutex_;  // of everything below
   std::condition_variable changed_;
