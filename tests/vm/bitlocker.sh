@@ -1,5 +1,5 @@
-# Sourced by run: BitLocker volumes that Latchkey wrote, which cryptsetup and dm-crypt open, too. The
-# builder of the tests makes them; it keeps what Latchkey is to write from them apart.
+# Sourced by run: BitLocker volumes that Latchkey wrote, and which cryptsetup and dm-crypt open, too.
+# The builder of the tests makes them, with other contents than Latchkey then writes.
 
 bitlockers=()
 
@@ -36,7 +36,7 @@ read_bitlocker() { # NAME
   rm -f back
   latchkey serve "$name" --key "keys-$name/bek.0" --run 'nbdcopy "$uri" back'
   wanted=$(told "$name.plain-after")
-  [ "$(digest back)" = "$wanted" ] || fail "$name: Latchkey reads something else than the guest wrote"
+  [ "$(digest back)" = "$wanted" ] || fail "$name: Latchkey reads what the guest did not write"
   if grep -qx "$name.plain $wanted" wanted; then fail "$name: the guest wrote nothing"; fi
   echo "ok: $name, read back"
 }
