@@ -147,6 +147,7 @@ Result<KdfSpec> choose_digest_cost(const std::string& hash, double seconds) {
   wish.type = "pbkdf2";
   wish.hash = hash;
   wish.seconds = seconds;
+  if (!(seconds > 0)) wish.iterations = kMinPbkdf2Iterations;
   auto digest = Digest::find(hash);
   if (!digest) return std::move(digest).error();
   return choose_kdf_cost(wish, digest->size_bytes());

@@ -31,7 +31,8 @@ struct KdfWish {
 // known), kUsage (a cost that no implementation accepts).
 engine::Result<KdfSpec> choose_kdf_cost(const KdfWish& wish, std::size_t key_bytes);
 
-// PBKDF2 for the digest of a volume key: at least kMinPbkdf2Iterations.
+// PBKDF2 for the digest of a volume key: at least kMinPbkdf2Iterations, which `seconds` 0 asks for
+// without any measuring.
 engine::Result<KdfSpec> choose_digest_cost(const std::string& hash, double seconds);
 
 // `cost` with a fresh salt.
