@@ -1,4 +1,4 @@
-# Sourced by run: BitLocker volumes that Latchkey wrote, and which cryptsetup and dm-crypt open, too.
+# Sourced by run: BitLocker volumes that Latchkey wrote, for cryptsetup and dm-crypt to open.
 # The builder of the tests makes them, with other contents than Latchkey then writes.
 
 bitlockers=()

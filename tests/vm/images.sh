@@ -89,7 +89,8 @@ keyed() {
   latchkey format "$name" --size 20M "$2" --passphrase-file first "${cheap[@]}" >/dev/null
   formatted+=("$name")
   for key in second gone; do
-    latchkey key add "$name" --passphrase-file first --new-passphrase-file $key "${cheap[@]}" >/dev/null
+    latchkey key add "$name" --passphrase-file first --new-passphrase-file $key "${cheap[@]}" \
+      >/dev/null
   done
   latchkey key change "$name" --passphrase-file first --new-passphrase-file third "${cheap[@]}" \
     >/dev/null
@@ -130,8 +131,8 @@ read_back() { # NAME
   rm -rf back files
   serve "$name" 'nbdcopy "$uri" back'
   wanted=$(told "$name.plain-after")
-  [ "$(digest back)" = "$wanted" ] || fail "$name: Latchkey reads something else than the guest wrote"
-  grep -qx "$name.plain $wanted" wanted && fail "$name: the guest wrote nothing"
+  [ "$(digest back)" = "$wanted" ] || fail "$name: Latchkey reads what the guest did not write"
+  if grep -qx "$name.plain $wanted" wanted; then fail "$name: the guest wrote nothing"; fi
   e2fsck -fn back >said 2>&1 || fail "$name: e2fsck: $(cat said)"
   mkdir files
   debugfs -R "rdump / $work/files" back >said 2>&1 || fail "$name: debugfs: $(cat said)"

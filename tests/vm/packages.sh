@@ -2,9 +2,9 @@
 # downloaded and unpacked in a cache folder and never installed: a kernel would become the one that
 # this machine boots, and busybox-static would replace its busybox.
 #
-# After guest_packages, $unpacked is the root of what was unpacked and $release the kernel's release.
+# After guest_packages, $unpacked is the root of what was unpacked, $release the kernel's release.
 
-# guest_packages CACHE: takes what the folder has, or fills it. Remove the folder for newer packages.
+# guest_packages CACHE: takes what the folder has, or fills it. Remove it to get newer packages.
 guest_packages() {
   local cache=$1
   unpacked=$cache/unpacked
