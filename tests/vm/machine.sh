@@ -35,7 +35,7 @@ boot() { # INITRAMFS
   local status=0 seconds=$SECONDS
   : >results.raw
   : >console
-  timeout -k 10 "${LATCHKEY_VM_TIMEOUT:-480}" qemu-system-x86_64 \
+  timeout -k 10 "${LATCHKEY_VM_TIMEOUT:-900}" qemu-system-x86_64 \
     -machine pc,accel=tcg -cpu max -smp 2 -m 512 -nodefaults -no-user-config -no-reboot \
     -display none -monitor none -serial "file:$work/console" -serial "file:$work/results.raw" \
     -kernel "$unpacked/boot/vmlinuz-$release" -initrd "$1" \
