@@ -3,8 +3,9 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
-#include <fmt/format.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
 #include "tools/copy/copy_run.h"
@@ -35,11 +36,6 @@ Result<void> check_options(const CopyOptions& options) {
     return Error(ErrorCode::kUsage,
                  "--passphrase-file and --new-passphrase-file cannot both be standard input");
   }
-  const NewKeyOptions& key = options.request.key;
-  if (!key.generated.empty() && options.request.target.resume) {
-    return Error(ErrorCode::kUsage, "--resume: the key was made when the copy was begun")
-        .with_hint("--new-key-file " + key.generated);
-  }
   return {};
 }
 
@@ -51,6 +47,21 @@ Result<CopyRequest> open_source(const CopyOptions& options) {
   request.container = opened->image.container.format;
   const frontends::ExportList& exports = opened->exports;
   request.source = options.disk ? exports.exports.front() : exports.default_export();
+  if (request.source.name == "disk") {
+    for (const Region* region : std::as_const(opened->image).encrypted()) {
+      if (!region->volume->open()) request.locked.push_back(region->name());
+    }
+  }
+  request.read_files = options.open.keys.keys;
+  for (const std::string& file :
+       {options.open.keys.header, options.open.keys.key_file, options.open.keys.passphrase_file,
+        request.key.key_file, request.key.passphrase_file}) {
+    if (!file.empty() && file != "-") request.read_files.push_back(file);
+  }
+  // The key that was made when the copy was begun.
+  if (request.target.resume && access(request.key.generated.c_str(), F_OK) == 0) {
+    request.key.key_file = std::exchange(request.key.generated, {});
+  }
   request.target.connections = request.jobs;
   request.manifest = !options.no_manifest;
   return request;
@@ -75,7 +86,7 @@ void add_source_options(CLI::App& command, CopyOptions& options) {
   command
       .add_flag("--disk", options.disk,
                 "the whole disk, each volume that opens in its place as plaintext\n"
-                "(default: the one volume that is encrypted; else the disk)")
+                "(default: the one volume that opens; else the disk)")
       ->excludes("--partition");
   add_locked_option(command, options.open);
 }
@@ -104,7 +115,7 @@ void add_target_options(CLI::App& command, CopyOptions& options) {
                    ->type_name("FILE");
   command
       .add_flag("--no-manifest", options.no_manifest,
-                "no OUT.json and OUT.sha256; no digest is computed then")
+                "no OUT.json and OUT.sha256, and no digest but for --verify")
       ->excludes(path);
 }
 
@@ -127,7 +138,8 @@ void add_copy_command(CLI::App& app, int& exit_status) {
   }
   command->footer(
       "A file is made with mode 0600. Zeros become holes. Ctrl-C stops it; the same command with\n"
-      "--resume goes on. OUT.json says what was copied, with its digest; OUT.sha256 is for\n"
+      "--resume goes on (with --resume --force on a device or a server). OUT.json says what was "
+      "copied, with its digest; OUT.sha256 is for\n"
       "sha256sum -c (a VHD or an encrypted copy gets it with --verify).\n\n"
       "Examples:\n"
       "  latchkey copy disk.vhd disk.raw --key disk.key\n"

@@ -11,6 +11,7 @@
 #include "tools/new_image.h"
 #include "tools/new_key_options.h"
 #include "tools/new_volume.h"
+#include "tools/open_image.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
@@ -111,6 +112,7 @@ void add_format_command(CLI::App& app, int& exit_status) {
       ->type_name("KIND")
       ->check(CLI::IsMember({"gpt", "none"}));
   command->add_flag("--force", options->image.force, "overwrite what is there");
+  add_cipher_variant_option(*command);
   add_new_volume_options(*command, options->volume);
   add_new_header_option(*command, options->volume);
   command

@@ -38,9 +38,9 @@ std::string usual_hint(const engine::Error& error) {
 }  // namespace
 
 int fail(const engine::Error& error) {
-  fmt::print(stderr, "latchkey: {}\n", error.message());
+  tell("latchkey: " + error.message() + "\n");
   const std::string hint = error.hint().empty() ? usual_hint(error) : error.hint();
-  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  if (!hint.empty()) tell("hint: " + hint + "\n");
   return exit_status_of(error.code());
 }
 
@@ -55,8 +55,12 @@ engine::Result<void> say_ready(const std::string& what) {
   return engine::Error::system("cannot write to standard output", errno);
 }
 
+void tell(const std::string& text) {
+  (void)std::fputs(text.c_str(), stderr);
+}
+
 void warn(const std::string& text) {
-  fmt::print(stderr, "latchkey: warning: {}\n", text);
+  tell("latchkey: warning: " + text + "\n");
 }
 
 void warn_all(const engine::Notices& notices) {

@@ -29,6 +29,9 @@ int status_of(const engine::Result<void>& done);
 // Prints "ready WHAT" for whoever waits for it. An error: nobody can have read it.
 engine::Result<void> say_ready(const std::string& what);
 
+// One or more lines on stderr. That nobody can read it any more stops nothing.
+void tell(const std::string& text);
+
 // "latchkey: warning: ..." on stderr.
 void warn(const std::string& text);
 void warn_all(const engine::Notices& notices);

@@ -4,6 +4,7 @@
 
 #include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
+#include "tools/open_image.h"
 #include "tools/shell_quoted.h"
 
 namespace latchkey::tools {
@@ -81,6 +82,7 @@ void add_target_options(CLI::App& command, TargetOptions& options) {
       ->type_name("");
   command.add_option("--partition", options.partition, "the partition that is meant")
       ->type_name("N");
+  add_cipher_variant_option(command);
 }
 
 std::string LuksTarget::name() const {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "frontends/fuse/export_directory.h"
+#include "tools/exit_status.h"
 #include "tools/helper_program.h"
 #include "tools/stop_signals.h"
 
@@ -133,7 +134,10 @@ Result<void> make_file_system(const engine::DevicePtr& device, const std::string
   auto signals = StopSignals::arm();
   if (!signals) return std::move(signals).error();
   auto made = make_mounted(device, *find_maker(kind), label, sector_bytes);
-  if (const int signal = signals->take(); signal != 0) StopSignals::die_of(signal);
+  if (const int signal = signals->take(); signal != 0) {
+    warn("stopped: the volume was made, the file system in it was not");
+    StopSignals::die_of(signal);
+  }
   return made;
 }
 

@@ -2,12 +2,11 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include <fcntl.h>
 #include <unistd.h>
-
-#include "engine/unique_fd.h"
 
 namespace latchkey::tools {
 
@@ -63,16 +62,42 @@ Result<void> write_new_file(const std::string& path, Bytes bytes) {
   return sync_folder_of(path);
 }
 
-Result<void> replace_file(const std::string& path, Bytes bytes) {
-  const std::string fresh = path + ".new";
-  (void)unlink(fresh.c_str());  // of a process that was killed here
-  if (auto done = write_new_file(fresh, bytes); !done) return done;
-  if (rename(fresh.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    unlink(fresh.c_str());
-    return Error::system("cannot replace " + path, reason);
+Result<TemporaryFile> TemporaryFile::make(const std::string& path, Bytes bytes) {
+  const std::filesystem::path place(path);
+  std::string name = (place.parent_path() / ("." + place.filename().string() + ".XXXXXX")).string();
+  TemporaryFile file;
+  file.fd_ = engine::UniqueFd(mkostemp(name.data(), O_CLOEXEC));  // mode 0600
+  if (file.fd_.get() < 0) return Error::system("cannot make a file beside " + path, errno);
+  file.name_ = std::move(name);
+  if (auto done = fill(file.fd_.get(), bytes, file.name_); !done) return std::move(done).error();
+  return file;
+}
+
+TemporaryFile::~TemporaryFile() {
+  if (!name_.empty()) (void)unlink(name_.c_str());
+}
+
+Result<void> TemporaryFile::move_to(const std::string& path, bool replace) {
+  int result = renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, path.c_str(),
+                         replace ? 0U : unsigned{RENAME_NOREPLACE});
+  if (result != 0 && errno == EINVAL && !replace) {  // a file system that cannot tell
+    errno = EEXIST;
+    result = access(path.c_str(), F_OK) == 0 ? -1 : rename(name_.c_str(), path.c_str());
   }
+  if (result != 0) {
+    if (errno == EEXIST) {
+      return Error(ErrorCode::kRefused, path + " exists already: it is not overwritten");
+    }
+    return Error::system("cannot make " + path, errno);
+  }
+  name_.clear();
   return sync_folder_of(path);
+}
+
+Result<void> replace_file(const std::string& path, Bytes bytes) {
+  auto file = TemporaryFile::make(path, bytes);
+  if (!file) return std::move(file).error();
+  return file->move_to(path, true);
 }
 
 }  // namespace latchkey::tools

@@ -70,7 +70,8 @@ engine::NewVhd vhd_of(const NewImageOptions& options, std::uint64_t size) {
 
 Result<void> check_size(const NewImageOptions& options, std::uint64_t size) {
   const bool vhd = options.container != "raw";
-  const std::uint64_t unit = vhd ? kMiB : kSectorBytes;
+  const std::uint64_t sector = options.whole_sectors ? kSectorBytes : 1;
+  const std::uint64_t unit = vhd ? kMiB : sector;
   if (size == 0 || size % unit != 0) {
     return Error(ErrorCode::kUsage, fmt::format("--size: {} bytes are not a whole number of {}",
                                                 size, vhd ? "MiB" : "512-byte sectors"))

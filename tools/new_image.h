@@ -19,7 +19,8 @@ struct NewImageOptions {
   std::optional<std::uint64_t> size_bytes;
   std::string container = "raw";  // "raw", "vhd", "vhd-dynamic"
   bool gpt = false;
-  bool force = false;  // overwrite
+  bool force = false;         // overwrite
+  bool whole_sectors = true;  // of a raw one
 };
 
 struct NewImage {

@@ -1,11 +1,12 @@
 #include "tools/status_line.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "tools/exit_status.h"
 
 namespace latchkey::tools {
 
@@ -22,8 +23,7 @@ std::size_t terminal_columns() {
 StatusLine::StatusLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
 
 StatusLine::~StatusLine() {
-  if (shown_) fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  if (shown_) tell("\r\x1b[K");
 }
 
 void StatusLine::show(std::size_t done, std::size_t of, const std::string& what) {
@@ -35,8 +35,7 @@ void StatusLine::say(std::string line) {
   if (!on_terminal_) return;
   // A line that wraps could not be wiped.
   line.resize(std::min(line.size(), terminal_columns()));
-  fmt::print(stderr, "\r{}\x1b[K", line);
-  std::fflush(stderr);
+  tell("\r" + line + "\x1b[K");
   shown_ = true;
 }
 

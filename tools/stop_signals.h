@@ -7,7 +7,8 @@ namespace latchkey::tools {
 
 class StopSignals {
  public:
-  // Blocks the three in this thread and in those it starts from now on.
+  // Blocks the three in this thread and in those it starts from now on. Not SIGHUP where it is
+  // ignored: whoever said nohup means it.
   static engine::Result<StopSignals> arm();
   StopSignals(StopSignals&& other) noexcept;
   StopSignals& operator=(StopSignals&&) = delete;
@@ -18,6 +19,9 @@ class StopSignals {
 
   // The number of a signal that has come, and forgets it; 0: none.
   int take() noexcept;
+
+  // From now on they do in this thread what they always do: a second one ends the process.
+  void let_go() noexcept;
 
   // Ends the process the way the signal would have, so that a shell sees what happened.
   [[noreturn]] static void die_of(int signal) noexcept;

@@ -79,6 +79,11 @@ run copy disk.vhd cipher.raw --disk --locked >/dev/null 2>&1
 qemu-img compare -q -f vpc -F raw disk.vhd cipher.raw || fail "--locked is not the disk as it lies"
 
 echo "== NBD servers"
+serve_with_nbdkit blocks --filter=blocksize-policy memory 90M blocksize-minimum=4096 \
+  blocksize-preferred=4096 blocksize-error-policy=error
+run copy plain.raw "nbd+unix:///?socket=$work/blocks.sock" --encrypt --verify \
+  --new-passphrase-file second "${cheap[@]}" >/dev/null || fail "a server with blocks of 4096"
+stop_nbdkit blocks
 serve_with_nbdkit nbdkit memory 70M
 run copy disk.vhd "nbd+unix:///?socket=$work/nbdkit.sock" --verify --passphrase-file first >said
 grep -q '^verified: ' said || fail "said: $(cat said)"
@@ -125,8 +130,40 @@ cmp kept plain.raw || fail "a refused copy wrote"
 touch new.json
 expect 1 'new.json exists already' run copy disk.vhd new --passphrase-file first
 [ ! -e new ] || fail "a refused copy made a file"
-expect 5 'disk.vhd' run copy disk.vhd disk.vhd --force --passphrase-file first
+ln disk.vhd hard.vhd
+for out in disk.vhd hard.vhd; do
+  expect 1 'are the same storage' run copy disk.vhd $out --force --passphrase-file first
+done
+rm hard.vhd
+for name in disk.vhd first; do
+  expect 1 'are the same storage' run copy disk.vhd y --force --manifest $name --passphrase-file first
+done
+for name in y y.copying y.sha256; do
+  expect 2 'is named for two things' run copy disk.vhd y --force --manifest $name --passphrase-file first
+done
+expect 2 'is named for two things' run copy disk.vhd y --force --encrypt --generate-key y \
+  --passphrase-file first
+[ ! -e y ] && [ ! -e y.copying ] || fail "a refused copy left something"
+if [ "$(id -u)" = 0 ] && loop=$(losetup --find --show disk.vhd 2>/dev/null); then
+  expect 1 'are the same storage' run copy "$loop" disk.vhd --force --passphrase-file first
+  expect 1 'are the same storage' run copy disk.vhd "$loop" --force --passphrase-file first
+  losetup -d "$loop"
+else
+  echo "not tried: a loop device over the image"
+fi
+loop=
 run key test disk.vhd --passphrase-file first >/dev/null || fail "the image was written over itself"
+echo precious >p.json
+expect 1 'p.json exists already' run copy disk.vhd p --force --passphrase-file first
+run copy disk.vhd old --format vhd --verify --passphrase-file first >/dev/null
+run copy disk.vhd old --force --no-manifest --passphrase-file first >/dev/null
+[ ! -e old.json ] && [ ! -e old.sha256 ] || fail "a manifest of the copy before is left"
+head -c 1000001 noise >odd.raw
+run copy odd.raw odd.copy >/dev/null && cmp odd.raw odd.copy || fail "an odd length"
+run copy odd.raw odd.luks --encrypt --sector-size 4096 --new-passphrase-file second "${cheap[@]}" >/dev/null
+run copy odd.luks odd.copy --force --passphrase-file second >/dev/null
+cmp -n 1000001 odd.raw odd.copy || fail "an odd length, encrypted"
+run copy disk.vhd said.raw --passphrase-file first >/dev/null 2>/dev/full || fail "stderr is full"
 expect 2 'requires --encrypt' run copy disk.vhd y --label x --passphrase-file first
 expect 2 'a VHD is a file' run copy disk.vhd nbd://localhost --format vhd --passphrase-file first
 expect 2 'is neither a file nor' run copy disk.vhd /dev/null --passphrase-file first
@@ -144,6 +181,8 @@ if [ "$(id -u)" = 0 ]; then
   cmp full/out plain.raw || fail "a copy that ran out of space and was resumed"
   [ ! -e full/out.copying ] || fail "still unfinished"
   umount full
+else
+  echo "not tried: a full disk, which needs root"
 fi
 
 echo "== unreadable places"
@@ -169,9 +208,12 @@ else
   echo "not tried: a file that cannot be read in places needs root, FUSE and nbdfuse"
 fi
 
-echo "== killed and resumed, twenty times"
-run copy disk.vhd big --encrypt --new-passphrase-file second "${cheap[@]}" --passphrase-file first >/dev/null
-for i in $(seq 20); do
+echo "== stopped and resumed: killed twenty times, and by Ctrl-C"
+# Stopped when OUT was made and some of it copied: SIGSTOP says for certain when. A kill leaves a mark
+# at the beginning, as the first one is due after seconds; SIGINT leaves one where it was.
+midway() { grep -q '"made": true' killed.copying 2>/dev/null; }
+killed=0 interrupted=0
+for i in $(seq 24); do
   options=(--passphrase-file first)
   case $((i % 4)) in
     0) target=raw ;;
@@ -180,18 +222,33 @@ for i in $(seq 20); do
     3) target=raw options+=(--encrypt --new-passphrase-file second "${cheap[@]}") ;;
   esac
   rm -f killed*
-  # Killed at a moment out of the whole, once or twice; then to the end.
-  for again in 1 2; do
-    "$LATCHKEY" copy disk.vhd killed --format $target "${options[@]}" --resume --jobs $((i % 3 + 1)) \
-      >/dev/null 2>killed-said </dev/null &
-    pid=$!
-    sleep 0.$(printf %03d $((RANDOM % 300)))
-    if kill -9 $pid 2>/dev/null; then echo "round $i: killed"; fi
-    wait $pid 2>/dev/null || true
-    # It may have ended by itself: then the copy is there, and a third one would be refused.
-    [ -e killed.copying ] || break
-  done
-  if [ -e killed.copying ] || [ ! -e killed ]; then
+  stop=KILL marked=0
+  [ $i -le 20 ] || stop=INT
+  "$LATCHKEY" copy disk.vhd killed --format $target "${options[@]}" --jobs $((i % 3 + 1)) \
+    >/dev/null 2>stderr </dev/null &
+  pid=$!
+  until midway || gone $pid; do :; done
+  [ $stop = INT ] || sleep 0.0$((RANDOM % 6))
+  kill -STOP $pid 2>/dev/null || true
+  if midway; then
+    kill -$stop $pid
+    kill -CONT $pid 2>/dev/null || true
+    status=0
+    wait $pid || status=$?
+    if [ $stop = INT ] && [ $status = 130 ]; then
+      grep -q '^latchkey: stopped at .*--resume goes on' stderr || fail "said: $(cat stderr)"
+      marked=$(sed -n 's/.*"copied_below": \([0-9]*\).*/\1/p' killed.copying)
+      interrupted=$((interrupted + 1))
+    fi
+    killed=$((killed + 1))
+  else
+    kill -CONT $pid 2>/dev/null || true
+    wait $pid || fail "round $i: $(cat stderr)"
+  fi
+  if [ -e killed.copying ]; then
+    # Below a mark everything is compared: a byte that is wrong is mended.
+    [ $target != raw ] || [ ${#options[@]} -gt 2 ] || [ "${marked:-0}" = 0 ] ||
+      printf X | dd of=killed bs=1 seek=4096 conv=notrunc status=none
     run copy disk.vhd killed --format $target "${options[@]}" --resume >/dev/null || fail "round $i"
   fi
   [ ! -e killed.copying ] || fail "round $i left it unfinished"
@@ -204,18 +261,35 @@ for i in $(seq 20); do
     *) same vpc killed ;;
   esac
 done
+[ $interrupted -ge 2 ] || fail "only $interrupted of 4 copies were interrupted"
+[ $killed -ge 12 ] || fail "only $killed of 24 copies were stopped midway"
 
-echo "== Ctrl-C"
-serve_with_nbdkit slow --filter=rate memory 70M rate=80M
-"$LATCHKEY" copy disk.vhd "nbd+unix:///?socket=$work/slow.sock" --passphrase-file first \
-  >/dev/null 2>stderr </dev/null &
-pid=$!
-sleep 0.7
-kill -INT $pid
+echo "== Ctrl-C on a server, and what nohup means"
+# One whose writes wait, so that the copy cannot end before it is told to.
+serve_with_nbdkit slow --filter=rate memory 70M rate=20M
+slow="nbd+unix:///?socket=$work/slow.sock"
+interrupted_by() { # SIGNAL COMMAND...: when it is in the middle of copying
+  "${@:2}" >/dev/null 2>stderr </dev/null &
+  pid=$!
+  await ignores_no_more $pid || fail "it does not start"
+  kill "-$1" $pid
+}
+ignores_no_more() { # SIGTERM is blocked once the copy runs
+  local mask
+  mask=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status" 2>/dev/null) && [ $((0x${mask:-0} & 0x4000)) != 0 ]
+}
+interrupted_by INT "$LATCHKEY" copy disk.vhd "$slow" --passphrase-file first
 status=0
 wait $pid || status=$?
 [ $status = 130 ] || fail "SIGINT ended it with $status: $(cat stderr)"
-grep -q '^latchkey: stopped at ' stderr || fail "said: $(cat stderr)"
+grep -q '^latchkey: stopped at .*--resume --force' stderr || fail "said: $(cat stderr)"
+run copy disk.vhd "$slow" --passphrase-file first --resume --force >/dev/null
+(trap '' HUP && exec "$LATCHKEY" copy disk.vhd "$slow" --force --passphrase-file first) \
+  >/dev/null 2>stderr </dev/null &
+pid=$!
+await ignores_no_more $pid || fail "it does not start"
+kill -HUP $pid
+wait $pid || fail "SIGHUP ended a copy that ignores it: $(cat stderr)"
 stop_nbdkit slow
 
 echo "== a disk that changed meanwhile is not gone on with"
@@ -231,6 +305,11 @@ done
 touch disk.vhd
 expect 1 'has changed since' run copy disk.vhd killed --resume --passphrase-file first
 expect 1 'is an unfinished copy' run copy disk.vhd killed --passphrase-file first
+exec 9<killed.copying
+flock 9
+expect 1 'is being copied to by another process' run copy disk.vhd killed --force --passphrase-file first
+[ -e killed.copying ] || fail "the mark of the copy that runs is gone"
+exec 9<&-
 run copy disk.vhd killed --force --passphrase-file first >/dev/null
 cmp killed plain.raw || fail "begun anew"
 echo "all is well"

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +15,7 @@
 #include "tools/copy/copy_progress.h"
 #include "tools/copy/copy_state.h"
 #include "tools/copy/copy_target.h"
+#include "tools/copy/same_storage.h"
 
 namespace latchkey::tools {
 namespace {
@@ -188,11 +190,44 @@ TEST(CopyJob, WhatWasCopiedBeforeItWasStoppedIsThere) {
   const auto target = std::make_shared<Recorder>(ByteVector(bytes.size()));
   CopyJob job(device_of(bytes), target, bytes.size(), {.jobs = 3});
   ASSERT_TRUE(job.start().ok());
+  while (job.copied_below() < 3 * kPiece) std::this_thread::yield();
   job.stop();
   ASSERT_TRUE(job.finish().ok());
   const std::uint64_t below = job.copied_below();
+  ASSERT_GE(below, 3 * kPiece);
   EXPECT_TRUE(std::equal(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(below),
                          target->bytes().begin()));
+}
+
+// Says of its own zeros that they are some.
+class Sparse final : public engine::BlockDevice {
+ public:
+  Sparse() : BlockDevice({6 * kPiece, 512, false}) {}
+  std::atomic<std::uint64_t> read_bytes{0};
+
+ private:
+  static bool hole(std::uint64_t offset) { return offset / (kPiece / 2) % 4 >= 2; }
+  IoStatus do_read(std::uint64_t offset, std::span<std::byte> into) noexcept override {
+    read_bytes += into.size();
+    for (std::byte& b : into) b = hole(offset++) ? std::byte{0} : std::byte{7};
+    return {};
+  }
+  engine::Extent do_extent_at(std::uint64_t offset, std::uint64_t length) const noexcept override {
+    const std::uint64_t run = kPiece - (offset % kPiece);
+    return {std::min(run, length), !hole(offset), hole(offset)};
+  }
+};
+
+TEST(CopyJob, HolesOfTheSourceAreNotRead) {
+  const auto source = std::make_shared<Sparse>();
+  const auto target = std::make_shared<Recorder>(ByteVector(6 * kPiece));
+  const auto outcome = run(source, target, 6 * kPiece, {.jobs = 2, .zeroes = ZeroWrites::kNone});
+  ASSERT_TRUE(outcome.ok());
+  EXPECT_EQ(source->read_bytes, 3 * kPiece);
+  EXPECT_EQ(outcome->zero_bytes, 3 * kPiece);
+  EXPECT_EQ(target->bytes()[kPiece / 2], std::byte{7});
+  EXPECT_EQ(target->bytes()[kPiece + 1], std::byte{0});
+  EXPECT_EQ(outcome->sha256, sha256_of(target->bytes()));
 }
 
 class StateFile : public ::testing::Test {
@@ -208,30 +243,64 @@ TEST_F(StateFile, IsReadAsItWasWritten) {
                         .what = "p1",
                         .bytes = 99,
                         .format = "vhd",
-                        .encrypted = true,
+                        .volume = "luks2 aes-xts-plain64",
                         .made = true,
                         .copied_below = 98};
-  ASSERT_TRUE(write_copy_state(out_, state).ok());
-  ASSERT_TRUE(write_copy_state(out_, state).ok());
-  const auto read = read_copy_state(out_);
+  {
+    CopyMark mark(out_);
+    EXPECT_FALSE(mark.open()->has_value());
+    ASSERT_TRUE(mark.write(state).ok());
+    ASSERT_TRUE(mark.write(state).ok());
+  }
+  CopyMark mark(out_);
+  const auto read = mark.open();
   ASSERT_TRUE(read.ok());
   ASSERT_TRUE(read->has_value());
   EXPECT_TRUE((*read)->same_copy(state));
   EXPECT_TRUE((*read)->made);
   EXPECT_EQ((*read)->copied_below, 98U);
-  remove_copy_state(out_);
-  EXPECT_FALSE(read_copy_state(out_)->has_value());
+  mark.remove();
+  EXPECT_FALSE(CopyMark(out_).open()->has_value());
   EXPECT_TRUE(std::filesystem::is_empty(std::filesystem::path(out_).parent_path()));
+}
+
+TEST_F(StateFile, BelongsToOneCopyAtATime) {
+  CopyMark mark(out_);
+  const CopyState state;
+  ASSERT_TRUE(mark.write(state).ok());
+  for (int i = 0; i < 2; ++i) {
+    CopyMark other(out_);
+    const auto opened = other.open();
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.error().code(), engine::ErrorCode::kRefused);
+    // Nor is it made where it seemed not to be there.
+    EXPECT_EQ(CopyMark(out_).write(state).error().code(), engine::ErrorCode::kRefused);
+    ASSERT_TRUE(mark.write(state).ok());
+  }
 }
 
 TEST_F(StateFile, AnythingElseIsAnError) {
   for (const char* text : {"", "{", "[]", "{\"version\": 2}", "{\"version\": \"1\"}"}) {
     const auto bytes = engine::as_bytes(text);
     test::write_file(copy_state_file_of(out_), {bytes.begin(), bytes.end()});
-    const auto read = read_copy_state(out_);
+    CopyMark mark(out_);
+    const auto read = mark.open();
     ASSERT_FALSE(read.ok()) << text;
     EXPECT_EQ(read.error().code(), engine::ErrorCode::kDamaged);
   }
+}
+
+TEST_F(StateFile, NamesOfTheSameFileAreFound) {
+  const std::string other = out_ + ".other";
+  test::write_file(out_, ByteVector(10));
+  std::filesystem::create_symlink(out_, out_ + ".link");
+  std::filesystem::create_hard_link(out_, out_ + ".hard");
+  test::write_file(other, ByteVector(10));
+  EXPECT_TRUE(same_storage(out_, out_));
+  EXPECT_TRUE(same_storage(out_, out_ + ".link"));
+  EXPECT_TRUE(same_storage(out_ + ".hard", out_));
+  EXPECT_FALSE(same_storage(out_, other));
+  EXPECT_FALSE(same_storage(out_, out_ + ".none"));
 }
 
 TEST(CopyTarget, TheNameSaysTheFormat) {

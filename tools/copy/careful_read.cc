@@ -20,30 +20,34 @@ IoStatus read_again(engine::BlockDevice& device, std::uint64_t offset, std::span
   return status;
 }
 
-void add_range(std::vector<ByteRange>& ranges, std::uint64_t offset, std::uint64_t length) {
-  if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
-    ranges.back().length += length;
+}  // namespace
+
+void add_range(std::vector<ByteRange>& ranges, const ByteRange& range) {
+  if (!ranges.empty() && ranges.back().offset + ranges.back().length == range.offset) {
+    ranges.back().length += range.length;
   } else {
-    ranges.push_back({offset, length});
+    ranges.push_back(range);
   }
 }
 
-}  // namespace
-
 IoStatus read_carefully(engine::BlockDevice& device, std::uint64_t offset,
-                        std::span<std::byte> into, std::vector<ByteRange>& unreadable) {
-  if (device.read(offset, into).ok()) return {};
+                        std::span<std::byte> into, const ReadPatience& patience,
+                        std::vector<ByteRange>& unreadable) {
+  IoStatus last = device.read(offset, into);
+  if (last.ok()) return {};
+  last = {};
   const std::uint64_t unit = std::max<std::uint64_t>(device.geometry().sector_bytes, kLeastBytes);
-  IoStatus last;
   while (!into.empty()) {
+    if (patience.stop != nullptr && patience.stop->load()) return engine::IoCode::kFailed;
     // Up to the next whole sector.
     const auto length =
         static_cast<std::size_t>(std::min<std::uint64_t>(unit - offset % unit, into.size()));
     const std::span<std::byte> sector = into.first(length);
     if (const IoStatus status = read_again(device, offset, sector); !status.ok()) {
       std::fill(sector.begin(), sector.end(), std::byte{0});
-      add_range(unreadable, offset, length);
+      add_range(unreadable, {offset, length});
       last = status;
+      if (!patience.fill) break;
     }
     offset += length;
     into = into.subspan(length);

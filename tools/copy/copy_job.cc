@@ -77,7 +77,7 @@ Result<void> CopyJob::start() {
       threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& failed) {
     const std::lock_guard lock(mutex_);
-    running_ = static_cast<unsigned>(threads_.size());
+    running_ -= std::max(1U, options_.jobs) - static_cast<unsigned>(threads_.size());
     if (threads_.empty()) return Error::system("cannot start a thread", failed.code().value());
   }
   return {};
@@ -103,7 +103,8 @@ Result<CopyOutcome> CopyJob::finish() {
   threads_.clear();
   if (error_) return *error_;
   CopyOutcome outcome;
-  if (digest_ && done_ == pieces_in(bytes_)) {
+  outcome.whole = done_ == pieces_in(bytes_);
+  if (digest_ && outcome.whole) {
     outcome.sha256 = digest_->hex();
     if (outcome.sha256.empty()) {
       return Error(ErrorCode::kSystem, "computing a digest failed inside OpenSSL");
@@ -113,14 +114,7 @@ Result<CopyOutcome> CopyJob::finish() {
   outcome.rewritten_bytes = rewritten_bytes_;
   std::sort(unreadable_.begin(), unreadable_.end(),
             [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
-  for (const ByteRange& range : unreadable_) {
-    std::vector<ByteRange>& out = outcome.unreadable;
-    if (!out.empty() && out.back().offset + out.back().length == range.offset) {
-      out.back().length += range.length;
-    } else {
-      out.push_back(range);
-    }
-  }
+  for (const ByteRange& range : unreadable_) add_range(outcome.unreadable, range);
   return outcome;
 }
 
@@ -186,11 +180,14 @@ engine::Extent CopyJob::extent_of_source(std::uint64_t offset) {
 
 bool CopyJob::read_piece(std::uint64_t offset, std::span<std::byte> into) {
   std::vector<ByteRange> unreadable;
-  const IoStatus status = read_carefully(*source_, offset, into, unreadable);
-  if (status.ok() && unreadable.empty()) return true;
+  const ReadPatience patience{.fill = options_.keep_going, .stop = &stopping_};
+  const IoStatus status = read_carefully(*source_, offset, into, patience, unreadable);
+  if (stopping_.load() && !status.ok()) return false;
+  if (unreadable.empty()) return true;
   if (!options_.keep_going) {
     fail(Error::system(fmt::format("cannot read byte {}", unreadable.front().offset),
-                       status.sys_errno()));
+                       status.sys_errno()),
+         true);
     return false;
   }
   const std::lock_guard lock(mutex_);
@@ -204,6 +201,7 @@ bool CopyJob::write_piece(std::uint64_t offset, Bytes bytes, Buffers& buffers) {
     // What cannot be read is written.
     if (target_->read(offset, there).ok() &&
         std::memcmp(there.data(), bytes.data(), bytes.size()) == 0) {
+      count_zeros(bytes);
       return true;
     }
     rewritten_bytes_ += bytes.size();
@@ -228,6 +226,17 @@ bool CopyJob::write_runs(std::uint64_t offset, Bytes bytes) {
   return true;
 }
 
+// Of what is there already.
+void CopyJob::count_zeros(Bytes bytes) {
+  if (options_.zeroes == ZeroWrites::kWriteOut) return;
+  while (!bytes.empty()) {
+    bool zero = false;
+    const std::size_t length = run_length(bytes, zero);
+    if (zero) zero_bytes_ += length;
+    bytes = bytes.subspan(length);
+  }
+}
+
 bool CopyJob::write_zeros(std::uint64_t offset, Bytes zeros) {
   zero_bytes_ += zeros.size();
   if (options_.zeroes == ZeroWrites::kNone) return true;
@@ -250,10 +259,13 @@ void CopyJob::piece_done(std::uint64_t index) {
   }
 }
 
-void CopyJob::fail(Error error) {
+void CopyJob::fail(Error error, bool of_source) {
   {
     const std::lock_guard lock(mutex_);
-    if (!error_) error_ = std::move(error);
+    if (!error_) {
+      error_ = std::move(error);
+      source_failed_ = of_source;
+    }
   }
   stop();
 }

@@ -44,6 +44,7 @@ struct CopyJobOptions {
 };
 
 struct CopyOutcome {
+  bool whole = false;                 // not stopped before the end
   std::string sha256;                 // of all of it; empty unless it was asked for
   std::uint64_t zero_bytes = 0;       // not stored, or only as "these are zeros"
   std::uint64_t rewritten_bytes = 0;  // below compare_below, where the target differed
@@ -67,6 +68,8 @@ class CopyJob {
   bool wait_for(std::chrono::milliseconds time);
   // The threads finish the pieces they are at.
   void stop();
+  // Did what failed have to do with the source? After finish().
+  bool source_failed() const noexcept { return source_failed_; }
   // Waits for the threads. The first error any of them met: kSystem.
   engine::Result<CopyOutcome> finish();
 
@@ -82,7 +85,8 @@ class CopyJob {
   engine::Extent extent_of_source(std::uint64_t offset);
   bool written(std::uint64_t offset, engine::IoStatus status);
   void piece_done(std::uint64_t index);
-  void fail(engine::Error error);
+  void fail(engine::Error error, bool of_source = false);
+  void count_zeros(engine::Bytes bytes);
 
   const engine::DevicePtr source_;
   const engine::DevicePtr target_;
@@ -107,6 +111,7 @@ class CopyJob {
   std::set<std::uint64_t> done_ahead_;  // copied, and one before it is not; at most one a thread
   unsigned running_ = 0;                // threads
   std::optional<engine::Error> error_;
+  bool source_failed_ = false;
   std::vector<ByteRange> unreadable_;
 };
 

@@ -1,17 +1,18 @@
 #include "tools/copy/copy_progress.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include <fmt/format.h>
 
+#include "tools/exit_status.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
 
 namespace {
 
-constexpr std::chrono::seconds kPlainLinesApart{5};
+constexpr std::chrono::milliseconds kTerminalLinesApart{200};
+constexpr std::chrono::milliseconds kPlainLinesApart{5000};
 constexpr int kBarColumns = 24;
 // A rate is no rate before that.
 constexpr double kLeastSeconds = 0.2;
@@ -47,10 +48,13 @@ std::string CopyProgress::line(std::uint64_t done, Clock::time_point now) const 
 
 void CopyProgress::show(std::uint64_t done) {
   const Clock::time_point now = Clock::now();
-  if (line_.on_terminal()) return line_.say(line(done, now));
-  if (now - said_ < kPlainLinesApart) return;
+  if (now - said_ < (line_.on_terminal() ? kTerminalLinesApart : kPlainLinesApart)) return;
   said_ = now;
-  fmt::print(stderr, "{}\n", line(done, now));
+  if (line_.on_terminal()) {
+    line_.say(line(done, now));
+  } else {
+    tell(line(done, now) + "\n");
+  }
 }
 
 }  // namespace latchkey::tools

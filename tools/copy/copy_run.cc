@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
-#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,12 +12,12 @@
 #include <unistd.h>
 
 #include "engine/bytes.h"
-#include "engine/thread_signals.h"
 #include "engine/unique_fd.h"
+#include "tools/copy/checkpoints.h"
+#include "tools/copy/copy_names.h"
 #include "tools/copy/copy_progress.h"
 #include "tools/copy/copy_state.h"
 #include "tools/copy/manifest.h"
-#include "tools/digest_file.h"
 #include "tools/exit_status.h"
 #include "tools/fault_printer.h"
 #include "tools/sizes.h"
@@ -34,8 +31,8 @@ using engine::Result;
 
 namespace {
 
-constexpr std::chrono::milliseconds kLookApart{200};
-constexpr std::chrono::seconds kCheckpointsApart{5};
+constexpr std::chrono::milliseconds kLookApart{20};
+constexpr std::size_t kMostPlacesSaid = 10;
 
 // The modification time and size of the image tell whether it is still the same one.
 Result<CopyState> state_of(const CopyRequest& request) {
@@ -51,61 +48,8 @@ Result<CopyState> state_of(const CopyRequest& request) {
   }
   state.what = request.source.name;
   state.bytes = request.source.device->size_bytes();
-  state.encrypted = request.target.encrypt;
   return state;
 }
-
-// From time to time: syncs what was copied, then writes down how far that is.
-class Checkpoints {
- public:
-  Checkpoints(const CopyJob& job, engine::BlockDevice& target, std::string out, CopyState state)
-      : job_(job), target_(target), out_(std::move(out)), state_(std::move(state)) {
-    const engine::SignalsBlocked quiet;
-    thread_ = std::thread([this] { run(); });
-  }
-  ~Checkpoints() { end(); }
-  Checkpoints(const Checkpoints&) = delete;
-  Checkpoints& operator=(const Checkpoints&) = delete;
-
-  void end() {
-    {
-      const std::lock_guard lock(mutex_);
-      ending_ = true;
-      changed_.notify_all();
-    }
-    if (thread_.joinable()) thread_.join();
-  }
-
-  // After end(), too.
-  Result<void> take() {
-    const std::uint64_t copied = job_.copied_below();
-    if (const engine::IoStatus synced = target_.flush(); !synced.ok()) {
-      return Error::system("cannot sync " + out_, synced.sys_errno());
-    }
-    state_.copied_below = std::max(copied, state_.copied_below);
-    return write_copy_state(out_, state_);
-  }
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, kCheckpointsApart, [&] { return ending_; })) {
-      lock.unlock();
-      // What is wrong with the target stops the copy itself; without this one less is kept.
-      if (const auto taken = take(); !taken) return;
-      lock.lock();
-    }
-  }
-
-  const CopyJob& job_;
-  engine::BlockDevice& target_;
-  const std::string out_;
-  CopyState state_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ending_ = false;
-  std::thread thread_;
-};
 
 // So that what is verified comes from the storage.
 void forget_cached(const std::string& path) {
@@ -115,7 +59,8 @@ void forget_cached(const std::string& path) {
 
 class CopyRun {
  public:
-  explicit CopyRun(CopyRequest request) : request_(std::move(request)) {}
+  explicit CopyRun(CopyRequest request)
+      : request_(std::move(request)), mark_(request_.target.out) {}
 
   Result<void> run() {
     if (auto done = prepare(); !done) return done;
@@ -140,6 +85,8 @@ class CopyRun {
 
   Result<void> prepare() {
     began_ = utc_now();
+    kind_ = kind_of_target(out());
+    if (auto fine = settle_names(request_); !fine) return fine;
     auto state = state_of(request_);
     if (!state) return std::move(state).error();
     state_ = std::move(*state);
@@ -148,8 +95,7 @@ class CopyRun {
     if (!plan) return std::move(plan).error();
     plan_ = std::move(*plan);
     resumes_ = plan_.resumes;
-    if (resumes_ && !plan_.is_file()) state_.copied_below = state_.bytes;
-    if (auto fine = check_manifest(); !fine) return fine;
+    if (resumes_ && !is_file()) state_.copied_below = state_.bytes;
     if (!request_.target.encrypt) return {};
     auto secret = read_new_key(request_.key, "--new-", out());
     if (!secret) return std::move(secret).error();
@@ -158,33 +104,39 @@ class CopyRun {
     return {};
   }
 
+  bool is_file() const noexcept { return kind_ == TargetKind::kFile; }
+
   // Is OUT a copy that was begun, and this one?
   Result<void> find_unfinished() {
-    if (is_device()) return {};
-    // As plan_target() will have it.
-    auto plan_format = format_of_target(request_.target);
-    state_.format = plan_format;
-    auto found = read_copy_state(out());
+    if (!is_file()) return {};
+    state_.format = format_of_target(request_.target);
+    state_.volume = volume_wish(request_.target);
+    const bool resume = request_.target.resume;
+    const bool force = request_.target.force && !resume;
+    auto found = mark_.open();
     if (!found) {
-      return request_.target.force && !request_.target.resume ? Result<void>()
-                                                              : std::move(found).error();
+      // A mark that makes no sense is overwritten where all is.
+      const bool senseless = found.error().code() == ErrorCode::kDamaged;
+      return force && senseless ? Result<void>() : std::move(found).error();
     }
     const bool there = access(out().c_str(), F_OK) == 0;
+    was_there_ = there || found->has_value();
     if (!*found) {
-      if (!request_.target.resume || !there) return {};
+      if (!resume || !there) return {};
       return Error(ErrorCode::kRefused,
                    out() + " is not an unfinished copy: there is no " + copy_state_file_of(out()))
-          .with_hint("--force overwrites it");
+          .with_hint("--force without --resume overwrites it");
     }
-    if (!request_.target.resume) {
-      if (request_.target.force) return {};
+    if (force) return {};
+    if (!resume) {
       return Error(ErrorCode::kRefused,
                    out() + " is an unfinished copy of " + engine::printable((*found)->image))
           .with_hint("--resume goes on with it, --force begins anew");
     }
     if (!(*found)->same_copy(state_)) {
-      return Error(ErrorCode::kRefused, out() + " is an unfinished copy of something else, or " +
-                                            request_.image + " has changed since")
+      return Error(ErrorCode::kRefused,
+                   out() + " is an unfinished copy of something else or in another way, or " +
+                       request_.image + " has changed since")
           .with_hint("--force without --resume begins anew");
     }
     resumes_ = there && (*found)->made;
@@ -192,23 +144,6 @@ class CopyRun {
       state_.copied_below = (*found)->copied_below;
     } else {
       request_.target.force = true;  // what is there was begun by the same command
-    }
-    return {};
-  }
-
-  bool is_device() const { return kind_of_target(out()) != TargetKind::kFile; }
-
-  Result<void> check_manifest() {
-    if (!request_.manifest) return {};
-    if (request_.manifest_path.empty() && plan_.is_file()) {
-      request_.manifest_path = manifest_file_of(out());
-    }
-    if (request_.manifest_path.empty() || request_.target.force || request_.target.resume)
-      return {};
-    for (const std::string& path : {request_.manifest_path, digest_file_of(out())}) {
-      if (access(path.c_str(), F_OK) != 0) continue;
-      return Error(ErrorCode::kRefused, path + " exists already: it is not overwritten")
-          .with_hint("move it away, or --no-manifest, or --force");
     }
     return {};
   }
@@ -222,16 +157,17 @@ class CopyRun {
       made_files_.keep();
       return {};
     }
-    if (plan_.is_file()) {
-      if (auto done = write_copy_state(out(), state_); !done) return done;
-      made_files_.add(copy_state_file_of(out()));
+    if (is_file()) {
+      if (auto done = mark_.write(state_); !done) return done;
+      if (!was_there_) made_files_.add(copy_state_file_of(out()));
+      remove_old_manifest(manifest_file_of(out()), out());
     }
     auto target = make_target(plan_, secret_.get(), made_files_);
     if (!target) return std::move(target).error();
     target_ = std::move(*target);
     state_.made = true;
-    if (plan_.is_file()) {
-      if (auto done = write_copy_state(out(), state_); !done) return done;
+    if (is_file()) {
+      if (auto done = mark_.write(state_); !done) return done;
     }
     made_files_.keep();
     return {};
@@ -246,37 +182,43 @@ class CopyRun {
     options.compare_below = resumes_ ? state_.copied_below : 0;
     CopyJob job(request_.source.device, target_.device, state_.bytes, options);
     if (auto done = job.start(); !done) return done;
-    std::unique_ptr<Checkpoints> checkpoints;
-    if (plan_.is_file()) {
-      checkpoints = std::make_unique<Checkpoints>(job, *target_.device, out(), state_);
-    }
+    Checkpoints checkpoints(job, *target_.device, is_file() ? &mark_ : nullptr, state_);
     const auto start = std::chrono::steady_clock::now();
     wait(job, "copied", signals);
     auto outcome = job.finish();
-    if (checkpoints) checkpoints->end();
+    checkpoints.end();
     seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (outcome.ok() && stopped_by_ == 0) {
+    if (outcome.ok() && outcome->whole) {
       outcome_ = std::move(*outcome);
       return {};
     }
     // What there is stays, to be gone on with; where this cannot be written down any more, from an
     // earlier place.
-    if (checkpoints) (void)checkpoints->take().ok();
-    const bool kept = checkpoints != nullptr;
-    if (!outcome.ok()) return failed(std::move(outcome).error(), kept);
-    fmt::print(stderr, "latchkey: stopped at {} of {}{}\n", human_size(job.copied_below()),
-               human_size(state_.bytes), kept ? ": the same command with --resume goes on" : "");
-    return {};
+    (void)checkpoints.take().ok();
+    if (!outcome.ok()) return failed(std::move(outcome).error(), job.source_failed());
+    return stopped(fmt::format("stopped at {} of {}", human_size(job.copied_below()),
+                               human_size(state_.bytes)));
   }
 
-  Error failed(Error error, bool kept) const {
-    const bool source = error.message().starts_with("cannot read");
-    Error with_place = std::move(error).within(source ? engine::printable(request_.image) + " " +
-                                                            request_.source.name
-                                                      : engine::printable(out()));
-    std::string hint = kept ? "the same command with --resume goes on from here" : "";
-    if (source) hint += (kept ? "; " : "") + std::string("--keep-going fills what cannot be read");
-    return std::move(with_place).with_hint(hint);
+  // What the person types next.
+  std::string how_to_go_on() const {
+    if (is_file()) return "the same command with --resume goes on";
+    return "the same command with --resume --force compares what is there and goes on";
+  }
+
+  Result<void> stopped(const std::string& where) {
+    tell("latchkey: " + where + ": " + how_to_go_on() + "\n");
+    if (stopped_by_ != 0) return {};
+    return Error(ErrorCode::kSystem, "stopped before the end");  // by nobody: never seen
+  }
+
+  Error failed(Error error, bool of_source) const {
+    const std::string place = of_source
+                                  ? engine::printable(request_.image) + " " + request_.source.name
+                                  : engine::printable(out());
+    std::string hint = how_to_go_on();
+    if (of_source) hint += "; --keep-going fills what cannot be read with zeros";
+    return std::move(error).within(place).with_hint(hint);
   }
 
   void wait(CopyJob& job, const std::string& what, StopSignals& signals) {
@@ -286,7 +228,9 @@ class CopyRun {
       pollfd stop{signals.fd(), POLLIN, 0};
       if (stopped_by_ == 0 && poll(&stop, 1, 0) > 0) {
         stopped_by_ = signals.take();
+        if (stopped_by_ == 0) continue;
         job.stop();
+        signals.let_go();  // a second one ends it at once: what is marked is safe at any time
       }
     }
   }
@@ -296,16 +240,17 @@ class CopyRun {
     engine::BlockDevice& device = *target_.device;
     const std::uint64_t left = device.size_bytes() - state_.bytes;
     // A file has room to spare where a VHD is rounded up; behind a cipher that would be noise.
-    if (plan_.is_file() && left > 0 && target_.zeroes == ZeroWrites::kWriteOut) {
+    if (is_file() && left > 0 && target_.zeroes == ZeroWrites::kWriteOut) {
       if (const auto s = device.write_zeroes(state_.bytes, left); !s.ok()) {
         return Error::system("cannot write the end of " + out(), s.sys_errno());
       }
     }
     if (const engine::IoStatus synced = device.flush(); !synced.ok()) {
-      return Error::system("cannot sync " + out(), synced.sys_errno())
-          .with_hint(plan_.is_file() ? "the same command with --resume checks it all again" : "");
+      return Error::system("cannot sync " + out(), synced.sys_errno()).with_hint(how_to_go_on());
     }
-    return {};
+    if (!is_file()) return {};
+    state_.copied_below = state_.bytes;
+    return mark_.write(state_);
   }
 
   Result<std::string> digest_of(engine::DevicePtr device, std::uint64_t bytes,
@@ -323,35 +268,37 @@ class CopyRun {
   Result<void> verify(StopSignals& signals) {
     volume_ = target_.volume;
     target_ = {};
-    if (plan_.is_file()) forget_cached(out());
+    if (is_file()) forget_cached(out());
     auto there = reopen_target(plan_, secret_.get(), engine::Access::kReadOnly);
     if (!there) return std::move(there).error().within("--verify");
     auto digest = digest_of(std::move(there->device), state_.bytes, "verified", signals);
     if (!digest) return std::move(digest).error();
-    if (stopped_by_ != 0) {
-      fmt::print(stderr, "latchkey: stopped while it was verified; all of it is copied\n");
-      return {};
-    }
+    if (stopped_by_ != 0) return stopped_verifying();
     if (*digest != outcome_.sha256) {
       return Error(ErrorCode::kDamaged,
                    fmt::format("{} does not hold what was written: sha256 {} was read back, {} was "
                                "copied",
                                out(), *digest, outcome_.sha256))
-          .with_hint("do not trust this storage; --resume finds the places that differ");
+          .with_hint("do not trust this storage; " + how_to_go_on() + ", and mends what differs");
     }
     verified_ = true;
     return hash_file(signals);
   }
 
+  Result<void> stopped_verifying() {
+    return stopped("all of it is copied, and the verification was stopped");
+  }
+
   // The digest of OUT as it lies there, where it is not that of the plaintext.
   Result<void> hash_file(StopSignals& signals) {
-    if (!plan_.is_file() || plain_file()) return {};
+    if (!is_file() || plain_file()) return {};
     engine::Notices notices;
     auto file = engine::FileDevice::open(out(), engine::Access::kReadOnly, notices);
     if (!file) return std::move(file).error();
     const std::uint64_t bytes = (*file)->size_bytes();
     auto digest = digest_of(engine::DevicePtr(*file), bytes, "hashed", signals);
     if (!digest) return std::move(digest).error();
+    if (stopped_by_ != 0) return stopped_verifying();
     file_sha256_ = std::move(*digest);
     return {};
   }
@@ -362,17 +309,19 @@ class CopyRun {
   Result<void> settle() {
     if (volume_.empty()) volume_ = target_.volume;
     target_ = {};
-    if (!request_.manifest_path.empty() && request_.manifest) {
+    if (!request_.manifest_path.empty()) {
       Manifest manifest;
       manifest.copy = state_;
       manifest.copy.format = plan_.format;
+      manifest.copy.volume = volume_wish(request_.target);
+      manifest.locked = request_.locked;
       manifest.container = request_.container;
       manifest.description = request_.source.description;
       manifest.out = out();
       manifest.volume = volume_;
       manifest.outcome = outcome_;
       struct stat about {};
-      if (plan_.is_file() && stat(out().c_str(), &about) == 0) {
+      if (is_file() && stat(out().c_str(), &about) == 0) {
         manifest.file_bytes = static_cast<std::uint64_t>(about.st_size);
         manifest.file_sha256 = plain_file() ? outcome_.sha256 : file_sha256_;
       }
@@ -382,7 +331,7 @@ class CopyRun {
       manifest.ended = utc_now();
       if (auto done = write_manifest(request_.manifest_path, manifest); !done) return done;
     }
-    if (plan_.is_file()) remove_copy_state(out());
+    mark_.remove();
     return {};
   }
 
@@ -405,20 +354,24 @@ class CopyRun {
 
   Result<void> unread() const {
     std::uint64_t bytes = 0;
+    std::size_t said = 0;
     for (const ByteRange& range : outcome_.unreadable) {
       bytes += range.length;
+      if (++said > kMostPlacesSaid) continue;
       warn(fmt::format("{} {}: {} bytes at byte {} could not be read: they are zeros in the copy",
                        request_.image, request_.source.name, range.length, range.offset));
     }
     if (bytes == 0) return {};
     return Error(ErrorCode::kRefused,
-                 fmt::format("{} of the source could not be read", human_size(bytes)))
-        .with_hint(request_.manifest_path.empty() || !request_.manifest
-                       ? ""
-                       : request_.manifest_path + " lists the places");
+                 fmt::format("{} of the source, in {} places, could not be read", human_size(bytes),
+                             outcome_.unreadable.size()))
+        .with_hint(request_.manifest_path.empty() ? ""
+                                                  : request_.manifest_path + " lists the places");
   }
 
   CopyRequest request_;
+  CopyMark mark_;
+  TargetKind kind_ = TargetKind::kFile;
   CopyState state_;
   TargetPlan plan_;
   MadeFiles made_files_;
@@ -430,6 +383,7 @@ class CopyRun {
   std::string began_;
   double seconds_ = 0;
   bool resumes_ = false;
+  bool was_there_ = false;  // OUT or its mark, before this began
   bool verified_ = false;
   int stopped_by_ = 0;
 };

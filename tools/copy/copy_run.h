@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/result.h"
 #include "frontends/export.h"
@@ -13,9 +14,11 @@
 namespace latchkey::tools {
 
 struct CopyRequest {
-  std::string image;         // as it was given
-  std::string container;     // "raw", "vhd", "vhd-dynamic"
-  frontends::Export source;  // what of it is copied
+  std::string image;                    // as it was given
+  std::string container;                // "raw", "vhd", "vhd-dynamic"
+  frontends::Export source;             // what of it is copied
+  std::vector<std::string> locked;      // regions in it that are ciphertext: "p2"
+  std::vector<std::string> read_files;  // headers and keys: never written
   CopyTargetOptions target;
   NewKeyOptions key;  // of a new volume
   unsigned jobs = 1;

@@ -1,11 +1,11 @@
 #include "tools/copy/copy_state.h"
 
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 
-#include <fmt/format.h>
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/bytes.h"
@@ -30,23 +30,16 @@ bool CopyState::same_copy(const CopyState& other) const {
   // Under which name the image is reached may change.
   return image_bytes == other.image_bytes && image_changed_ns == other.image_changed_ns &&
          what == other.what && bytes == other.bytes && format == other.format &&
-         encrypted == other.encrypted;
+         volume == other.volume;
 }
 
 std::string copy_state_file_of(const std::string& out) {
   return out + ".copying";
 }
 
-Result<std::optional<CopyState>> read_copy_state(const std::string& out) {
-  const std::string path = copy_state_file_of(out);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    if (errno == ENOENT) return std::optional<CopyState>();
-    return Error::system("cannot open " + path, errno);
-  }
-  std::string text(kMaxStateBytes, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
+namespace {
+
+Result<CopyState> parse(const std::string& text, const std::string& path) {
   try {
     const StateJson json = StateJson::parse(text);
     CopyState state;
@@ -57,17 +50,48 @@ Result<std::optional<CopyState>> read_copy_state(const std::string& out) {
     state.what = json.at("what").get<std::string>();
     state.bytes = json.at("bytes").get<std::uint64_t>();
     state.format = json.at("format").get<std::string>();
-    state.encrypted = json.at("encrypted").get<bool>();
+    state.volume = json.at("volume").get<std::string>();
     state.made = json.at("made").get<bool>();
     state.copied_below = json.at("copied_below").get<std::uint64_t>();
-    if (state.copied_below <= state.bytes) return std::optional(std::move(state));
+    if (state.copied_below <= state.bytes) return state;
   } catch (const std::exception&) {  // said below
   }
   return Error(ErrorCode::kDamaged, path + " is not what a copy leaves behind")
       .with_hint("remove it, and copy anew with --force");
 }
 
-Result<void> write_copy_state(const std::string& out, const CopyState& state) {
+bool has_name(int fd, const std::string& path) {
+  struct stat mine {
+  }, named{};
+  return fstat(fd, &mine) == 0 && stat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
+         mine.st_dev == named.st_dev;
+}
+
+}  // namespace
+
+Result<std::optional<CopyState>> CopyMark::open() {
+  const std::string path = copy_state_file_of(out_);
+  // Whoever holds the lock replaces the file: then it is another one that has to be locked.
+  do {
+    lock_ = engine::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (lock_.get() < 0) {
+      if (errno == ENOENT) return std::optional<CopyState>();
+      return Error::system("cannot open " + path, errno);
+    }
+    if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      return Error(ErrorCode::kRefused, out_ + " is being copied to by another process");
+    }
+  } while (!has_name(lock_.get(), path));
+  std::string text(kMaxStateBytes, '\0');
+  const ssize_t length = pread(lock_.get(), text.data(), text.size(), 0);
+  if (length < 0) return Error::system("cannot read " + path, errno);
+  text.resize(static_cast<std::size_t>(length));
+  auto state = parse(text, path);
+  if (!state) return std::move(state).error();
+  return std::optional(std::move(*state));
+}
+
+Result<void> CopyMark::write(const CopyState& state) {
   const StateJson json = {{"version", kStateVersion},
                           {"image", state.image},
                           {"image_bytes", state.image_bytes},
@@ -75,16 +99,23 @@ Result<void> write_copy_state(const std::string& out, const CopyState& state) {
                           {"what", state.what},
                           {"bytes", state.bytes},
                           {"format", state.format},
-                          {"encrypted", state.encrypted},
+                          {"volume", state.volume},
                           {"made", state.made},
                           {"copied_below", state.copied_below}};
   // A name need not be UTF-8, and need not come back as it was: it is for people.
   const std::string text = json.dump(2, ' ', true, StateJson::error_handler_t::replace) + "\n";
-  return replace_file(copy_state_file_of(out), engine::as_bytes(text));
+  const std::string path = copy_state_file_of(out_);
+  auto file = TemporaryFile::make(path, engine::as_bytes(text));
+  if (!file) return std::move(file).error();
+  (void)flock(file->fd(), LOCK_EX | LOCK_NB);  // nobody else knows it yet
+  if (auto moved = file->move_to(path, there()); !moved) return moved;
+  lock_ = file->take_fd();
+  return {};
 }
 
-void remove_copy_state(const std::string& out) {
-  (void)unlink(copy_state_file_of(out).c_str());
+void CopyMark::remove() {
+  if (there()) (void)unlink(copy_state_file_of(out_).c_str());
+  lock_ = {};
 }
 
 }  // namespace latchkey::tools

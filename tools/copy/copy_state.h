@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/result.h"
+#include "engine/unique_fd.h"
 
 namespace latchkey::tools {
 
@@ -19,8 +20,8 @@ struct CopyState {
   std::uint64_t bytes = 0;            // of the plaintext
   // Of OUT.
   std::string format;
-  bool encrypted = false;
-  bool made = false;  // OUT is what it should be, and only lacks data
+  std::string volume;  // how it is encrypted: "luks2 aes-xts-plain64 512"; empty: not at all
+  bool made = false;   // OUT is what it should be, and only lacks data
   // Everything below this was written, and synced, before this was.
   std::uint64_t copied_below = 0;
 
@@ -29,12 +30,23 @@ struct CopyState {
 
 std::string copy_state_file_of(const std::string& out);
 
-// Empty where there is none. Errors: kDamaged, kSystem.
-engine::Result<std::optional<CopyState>> read_copy_state(const std::string& out);
+// The file, locked for as long as this lives: two copies to one OUT would be the end of both.
+class CopyMark {
+ public:
+  explicit CopyMark(std::string out) : out_(std::move(out)) {}
 
-// In place of the one before: a power cut leaves one of the two.
-engine::Result<void> write_copy_state(const std::string& out, const CopyState& state);
+  // What stands there; empty where there is no such file. Errors: kRefused (another process copies
+  // to it now), kDamaged (it is locked all the same), kSystem.
+  engine::Result<std::optional<CopyState>> open();
+  // Synced, in place of the one before: a power cut leaves one of the two. The first one of a file
+  // that was not there is kRefused where there is one now.
+  engine::Result<void> write(const CopyState& state);
+  bool there() const noexcept { return lock_.get() >= 0; }
+  void remove();
 
-void remove_copy_state(const std::string& out);
+ private:
+  const std::string out_;
+  engine::UniqueFd lock_;  // of the file that has the name
+};
 
 }  // namespace latchkey::tools

@@ -44,6 +44,7 @@ NewImageOptions image_options(const TargetPlan& plan) {
   image.container = plan.format;
   image.force = plan.options.force;
   if (plan.is_file()) image.size_bytes = plan.disk_bytes;
+  image.whole_sectors = false;  // a copy is as long as what it is a copy of
   return image;
 }
 
@@ -60,16 +61,24 @@ Result<DevicePtr> open_disk(const TargetPlan& plan, engine::Access access) {
     return Error(ErrorCode::kRefused,
                  fmt::format("{} is not the {} that was begun", plan.options.out, plan.format));
   }
+  if (access == engine::Access::kReadWrite && !container->read_only_reason.empty()) {
+    return Error(ErrorCode::kDamaged, fmt::format("{} cannot be written: {}", plan.options.out,
+                                                  container->read_only_reason))
+        .with_hint("--force without --resume begins anew");
+  }
   return container->disk;
 }
 
-Result<DevicePtr> unlock_disk(const DevicePtr& disk, const keyslots::Secret& secret,
-                              bool writable) {
+Result<DevicePtr> unlock_disk(const DevicePtr& disk, const keyslots::Secret& secret, bool writable,
+                              std::string& volume) {
   const keyslots::VolumeSource source{disk, nullptr};
   engine::Notices notices;
   auto header = keyslots::probe_volume(source, notices);
   if (!header) return std::move(header).error();
   if (!*header) return Error(ErrorCode::kRefused, "the copy holds no encrypted volume");
+  const keyslots::VolumeFacts& facts = (*header)->facts();
+  volume = fmt::format("{} {}, {}, key of {} bits, sectors of {} bytes", facts.format, facts.uuid,
+                       facts.cipher, facts.key_bits, facts.sector_bytes);
   auto secrets = std::make_unique<keyslots::FixedSecrets>();
   secrets->add({secret.kind, engine::SecretBytes::copy_of(secret.bytes.span()), secret.label});
   keyslots::KeyRing ring;
@@ -79,16 +88,18 @@ Result<DevicePtr> unlock_disk(const DevicePtr& disk, const keyslots::Secret& sec
   return keyslots::plaintext_of(source, std::move(*unlocked), writable);
 }
 
+Result<void> check_room(const TargetPlan& plan, std::uint64_t there, std::uint64_t needed) {
+  if (there >= needed) return {};
+  return Error(ErrorCode::kRefused, fmt::format("{} has {}: {} are needed", plan.options.out,
+                                                human_size(there), human_size(needed)));
+}
+
 // Of a disk that is there: large enough, and nothing that would be lost unasked.
 Result<void> check_disk(const TargetPlan& plan) {
   auto disk = open_disk(plan, engine::Access::kInspect);
   if (!disk) return std::move(disk).error();
   const std::string& out = plan.options.out;
-  if ((*disk)->size_bytes() < plan.disk_bytes) {
-    return Error(ErrorCode::kRefused,
-                 fmt::format("{} has {}: {} are needed", out, human_size((*disk)->size_bytes()),
-                             human_size(plan.disk_bytes)));
-  }
+  if (auto room = check_room(plan, (*disk)->size_bytes(), plan.disk_bytes); !room) return room;
   // A block device was looked into by check_new_image().
   if (!plan.server || plan.options.force || looks_empty(**disk)) return {};
   return Error(ErrorCode::kRefused, out + " is not empty: it is not overwritten")
@@ -111,6 +122,13 @@ std::string format_of_target(const CopyTargetOptions& options) {
   std::transform(end.begin(), end.end(), end.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return end == ".vhd" && kind_of_target(out) == TargetKind::kFile ? "vhd" : "raw";
+}
+
+std::string volume_wish(const CopyTargetOptions& options) {
+  if (!options.encrypt) return "";
+  const NewVolumeOptions& volume = options.volume;
+  return fmt::format("{} {} {} {} {}", volume.luks1 ? "luks1" : "luks2", volume.cipher,
+                     volume.key_bits, volume.hash, volume.sector_bytes.value_or(0));
 }
 
 Result<TargetPlan> plan_target(const CopyTargetOptions& options, std::uint64_t bytes,
@@ -136,7 +154,9 @@ Result<TargetPlan> plan_target(const CopyTargetOptions& options, std::uint64_t b
   if (plan.format != "raw") {
     plan.disk_bytes = engine::round_up(plan.disk_bytes, kVhdUnitBytes);
   } else if (options.encrypt) {
-    plan.disk_bytes = engine::round_up(plan.disk_bytes, kSectorUnitBytes);
+    const std::uint64_t unit = options.volume.sector_bytes.value_or(kSectorUnitBytes);
+    if (unit == 0 || unit > 4096) return Error(ErrorCode::kUsage, "--sector-size: 512 or 4096");
+    plan.disk_bytes = header + engine::round_up(bytes, unit);
   }
   if (!plan.resumes) {
     if (!plan.server) {
@@ -175,6 +195,9 @@ Result<CopyTarget> make_target(const TargetPlan& plan, const keyslots::Secret* s
   auto plaintext = plaintext_of(*volume);
   if (!plaintext) return std::move(plaintext).error();
   target.device = std::move(*plaintext);
+  if (auto room = check_room(plan, target.device->size_bytes(), plan.bytes); !room) {
+    return std::move(room).error();
+  }
   return target;
 }
 
@@ -182,10 +205,18 @@ Result<CopyTarget> reopen_target(const TargetPlan& plan, const keyslots::Secret*
                                  engine::Access access) {
   auto disk = open_disk(plan, access);
   if (!disk) return std::move(disk).error();
+  // Somebody has changed it: what is behind the end would stay.
+  if (plan.is_file() && (*disk)->size_bytes() != plan.disk_bytes) {
+    return Error(ErrorCode::kRefused,
+                 fmt::format("{} has {} bytes, and the copy that was begun {}", plan.options.out,
+                             (*disk)->size_bytes(), plan.disk_bytes))
+        .with_hint("--force without --resume begins anew");
+  }
   CopyTarget target;
   target.device = std::move(*disk);
   if (plan.options.encrypt) {
-    auto plaintext = unlock_disk(target.device, *secret, access == engine::Access::kReadWrite);
+    auto plaintext =
+        unlock_disk(target.device, *secret, access == engine::Access::kReadWrite, target.volume);
     if (!plaintext) return std::move(plaintext).error();
     target.device = std::move(*plaintext);
     target.zeroes = ZeroWrites::kWriteOut;

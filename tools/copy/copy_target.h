@@ -36,6 +36,8 @@ struct CopyTargetOptions {
 enum class TargetKind { kFile, kBlockDevice, kNbd };
 
 TargetKind kind_of_target(const std::string& out);
+// "luks2 aes-xts-plain64 512 ...": what must be the same when a copy is gone on with.
+std::string volume_wish(const CopyTargetOptions& options);
 // "raw", "vhd", "vhd-dynamic": what was asked for, else what the name says.
 std::string format_of_target(const CopyTargetOptions& options);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/result.h"
 #include "tools/copy/copy_job.h"
@@ -13,8 +14,9 @@ namespace latchkey::tools {
 
 struct Manifest {
   CopyState copy;
-  std::string container;    // of the image
-  std::string description;  // "ext4 inside LUKS2"
+  std::string container;            // of the image
+  std::string description;          // "ext4 inside LUKS2"
+  std::vector<std::string> locked;  // regions whose ciphertext was copied: "p2"
   std::string out;
   std::string volume;  // that was made: "LUKS2 ..."; else empty
   CopyOutcome outcome;
@@ -25,6 +27,11 @@ struct Manifest {
   std::string began;  // "2026-01-31T12:00:00Z"
   std::string ended;
 };
+
+// Is `path` there, and not the manifest or digest file of an earlier copy?
+bool is_something_else(const std::string& path);
+// Those of an earlier copy say nothing of this one.
+void remove_old_manifest(const std::string& manifest_path, const std::string& out);
 
 std::string manifest_file_of(const std::string& out);
 std::string utc_now();

@@ -8,6 +8,7 @@
 #include <libnbd.h>
 
 #include "engine/bytes.h"
+#include "engine/sector_aligner.h"
 
 namespace latchkey::tools {
 
@@ -19,6 +20,7 @@ using engine::Result;
 namespace {
 
 constexpr std::uint64_t kMostRequestBytes = std::uint64_t{32} << 20;  // what every server takes
+constexpr std::int64_t kMostLeastBytes = 4096;                        // what the aligner deals in
 constexpr std::uint64_t kMostZeroBytes = std::uint64_t{1} << 30;
 
 Error nbd_failed(const std::string& what) {
@@ -82,9 +84,8 @@ Result<NbdClientDevice::Handle> NbdClientDevice::open(const std::string& uri) {
   return handle;
 }
 
-Result<std::shared_ptr<NbdClientDevice>> NbdClientDevice::connect(const std::string& uri,
-                                                                  bool writable,
-                                                                  unsigned connections) {
+Result<engine::DevicePtr> NbdClientDevice::connect(const std::string& uri, bool writable,
+                                                   unsigned connections) {
   auto first = open(uri);
   if (!first) return std::move(first).error();
   nbd_handle* const nbd = first->get();
@@ -96,6 +97,10 @@ Result<std::shared_ptr<NbdClientDevice>> NbdClientDevice::connect(const std::str
   std::int64_t most = nbd_get_block_size(nbd, LIBNBD_SIZE_MAXIMUM);
   if (most <= 0) most = static_cast<std::int64_t>(kMostRequestBytes);
   const std::int64_t least = nbd_get_block_size(nbd, LIBNBD_SIZE_MINIMUM);
+  if (least > kMostLeastBytes || (least > 1 && size % least != 0)) {
+    return Error(ErrorCode::kNotSupported,
+                 fmt::format("{} takes only requests of whole {} bytes", uri, least));
+  }
   const bool shared = nbd_can_multi_conn(nbd) == 1;
   std::vector<Handle> handles;
   handles.push_back(std::move(*first));
@@ -109,8 +114,10 @@ Result<std::shared_ptr<NbdClientDevice>> NbdClientDevice::connect(const std::str
       .sector_bytes = static_cast<std::uint32_t>(std::clamp<std::int64_t>(least, 512, 65536)),
       .writable = writable};
   const auto most_bytes = std::min(static_cast<std::uint64_t>(most), kMostRequestBytes);
-  return std::shared_ptr<NbdClientDevice>(
-      new NbdClientDevice(std::move(handles), geometry, most_bytes));
+  engine::DevicePtr device(new NbdClientDevice(std::move(handles), geometry, most_bytes));
+  if (least <= 512) return device;  // what is copied comes in sectors
+  return engine::DevicePtr(std::make_shared<engine::SectorAligner>(
+      std::move(device), static_cast<std::uint32_t>(least)));
 }
 
 NbdClientDevice::NbdClientDevice(std::vector<Handle> handles, const engine::Geometry& geometry,

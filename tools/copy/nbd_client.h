@@ -24,9 +24,9 @@ bool is_nbd_uri(const std::string& text);
 class NbdClientDevice final : public engine::BlockDevice {
  public:
   // Errors: kSystem, with what libnbd says; kRefused where the server does not let it be written.
-  static engine::Result<std::shared_ptr<NbdClientDevice>> connect(const std::string& uri,
-                                                                  bool writable,
-                                                                  unsigned connections);
+  // Byte-granular, also where the server has a least size of requests.
+  static engine::Result<engine::DevicePtr> connect(const std::string& uri, bool writable,
+                                                   unsigned connections);
   ~NbdClientDevice() override;
 
  private:
