@@ -52,6 +52,28 @@ for container in raw vhd vhd-dynamic; do
     done
   done
 done
+for pbkdf in argon2id argon2i pbkdf2; do
+  cost=(--pbkdf-iterations 1000)
+  [ $pbkdf = pbkdf2 ] || cost=(--pbkdf-iterations 4 --pbkdf-memory 1M --pbkdf-parallel 1)
+  for sector in 512 4096; do
+    for bits in 256 512; do
+      for place in attached detached; do
+        size=20M header=()
+        [ $place = attached ] || size=4M header=(--header head)
+        run format each --size $size --pbkdf $pbkdf "${cost[@]}" --sector-size $sector --key-size $bits \
+          "${header[@]}" --passphrase-file first >/dev/null || fail "$pbkdf $sector $bits $place"
+        opens first each "${header[@]}" || fail "cryptsetup: $pbkdf $sector $bits $place"
+        if [ $place = attached ]; then cp each before; else cp head before; fi
+        cryptsetup luksDump before >dump || fail "luksDump: $pbkdf $sector $bits $place"
+        grep -q "sector: $sector" dump && grep -q "PBKDF: *$pbkdf" dump && grep -q "key:.*$bits bits" dump ||
+          fail "$pbkdf $sector $bits $place: $(cat dump)"
+        cp before repaired && cryptsetup repair -q --disable-locks repaired && cmp before repaired ||
+          fail "cryptsetup repairs $pbkdf $sector $bits $place"
+        rm -f each head
+      done
+    done
+  done
+done
 bytes=$(stat -c %s vhd-gpt-luks2)
 [ "$bytes" = $((24 * 1024 * 1024 + 512)) ] || fail "a fixed vhd has $bytes bytes"
 for luks in luks1 luks2; do
