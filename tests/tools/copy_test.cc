@@ -317,6 +317,22 @@ TEST(CopyTarget, TheNameSaysTheFormat) {
   EXPECT_EQ(format("nbd://localhost/a.vhd"), "raw");
 }
 
+TEST(CopyProgress, SaysHowFarHowFastAndHowLongYet) {
+  const std::uint64_t gib = std::uint64_t{1} << 30;
+  EXPECT_EQ(progress_text("copied", gib, 4 * gib, 1.0, true),
+            "[######..................]  25%  1.0 GiB of 4.0 GiB copied, 1.0 GiB/s, 0:03 left");
+  EXPECT_EQ(progress_text("copied", gib, 4 * gib, 1.0, false),
+            " 25%  1.0 GiB of 4.0 GiB copied, 1.0 GiB/s, 0:03 left");
+  EXPECT_EQ(progress_text("copied", 0, 4 * gib, 9.0, false), "  0%  0 bytes of 4.0 GiB copied");
+}
+
+TEST(CopyProgress, NeverSaysMoreThanAll) {
+  const std::string all = "[########################] 100%  512 bytes of 512 bytes hashed";
+  EXPECT_EQ(progress_text("hashed", 512, 512, 0.1, true), all);
+  EXPECT_EQ(progress_text("hashed", 1 << 20, 512, 0.1, true), all);
+  EXPECT_EQ(progress_text("hashed", 0, 0, 0.1, false), "100%  0 bytes of 0 bytes hashed");
+}
+
 TEST(CopyProgress, TimesAreReadable) {
   EXPECT_EQ(clock_text(0.4), "0:00");
   EXPECT_EQ(clock_text(65), "1:05");

@@ -62,7 +62,8 @@ class CopyJob {
 
   engine::Result<void> start();
 
-  // Everything below this has been copied.
+  std::uint64_t bytes() const noexcept { return bytes_; }
+  // Everything below this has been copied; at most bytes().
   std::uint64_t copied_below() const;
   // True once every piece was copied, or it failed.
   bool wait_for(std::chrono::milliseconds time);

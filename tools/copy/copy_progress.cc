@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kTerminalLinesApart{200};
 constexpr std::chrono::milliseconds kPlainLinesApart{5000};
-constexpr int kBarColumns = 24;
+constexpr std::size_t kBarColumns = 24;
 // A rate is no rate before that.
 constexpr double kLeastSeconds = 0.2;
 
@@ -27,33 +27,36 @@ std::string clock_text(double seconds) {
   return fmt::format("{}:{:02}", minutes, whole % 60);
 }
 
-CopyProgress::CopyProgress(std::string what, std::uint64_t bytes)
-    : what_(std::move(what)), bytes_(bytes), began_(Clock::now()), said_(began_) {}
-
-std::string CopyProgress::line(std::uint64_t done, Clock::time_point now) const {
-  const double part = bytes_ == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(bytes_);
+std::string progress_text(const std::string& what, std::uint64_t done, std::uint64_t bytes,
+                          double seconds, bool with_bar) {
+  done = std::min(done, bytes);
+  const double part = bytes == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(bytes);
   std::string text;
-  if (line_.on_terminal()) {
+  if (with_bar) {
     const auto full = static_cast<std::size_t>(part * kBarColumns);
     text = "[" + std::string(full, '#') + std::string(kBarColumns - full, '.') + "] ";
   }
   text +=
-      fmt::format("{:3.0f}%  {} of {} {}", 100 * part, human_size(done), human_size(bytes_), what_);
-  const double seconds = std::chrono::duration<double>(now - began_).count();
+      fmt::format("{:3.0f}%  {} of {} {}", 100 * part, human_size(done), human_size(bytes), what);
   if (done == 0 || seconds < kLeastSeconds) return text;
   const double rate = static_cast<double>(done) / seconds;
   return text + fmt::format(", {}/s, {} left", human_size(static_cast<std::uint64_t>(rate)),
-                            clock_text(static_cast<double>(bytes_ - done) / rate));
+                            clock_text(static_cast<double>(bytes - done) / rate));
 }
+
+CopyProgress::CopyProgress(std::string what, std::uint64_t bytes)
+    : what_(std::move(what)), bytes_(bytes), began_(Clock::now()), said_(began_) {}
 
 void CopyProgress::show(std::uint64_t done) {
   const Clock::time_point now = Clock::now();
   if (now - said_ < (line_.on_terminal() ? kTerminalLinesApart : kPlainLinesApart)) return;
   said_ = now;
+  const double seconds = std::chrono::duration<double>(now - began_).count();
+  const std::string text = progress_text(what_, done, bytes_, seconds, line_.on_terminal());
   if (line_.on_terminal()) {
-    line_.say(line(done, now));
+    line_.say(text);
   } else {
-    tell(line(done, now) + "\n");
+    tell(text + "\n");
   }
 }
 

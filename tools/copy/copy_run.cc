@@ -16,11 +16,13 @@
 #include "tools/copy/checkpoints.h"
 #include "tools/copy/copy_names.h"
 #include "tools/copy/copy_progress.h"
+#include "tools/copy/copy_report.h"
 #include "tools/copy/copy_state.h"
 #include "tools/copy/manifest.h"
 #include "tools/exit_status.h"
 #include "tools/fault_printer.h"
 #include "tools/sizes.h"
+#include "tools/status_line.h"
 #include "tools/stop_signals.h"
 
 namespace latchkey::tools {
@@ -32,7 +34,6 @@ using engine::Result;
 namespace {
 
 constexpr std::chrono::milliseconds kLookApart{20};
-constexpr std::size_t kMostPlacesSaid = 10;
 
 // The modification time and size of the image tell whether it is still the same one.
 Result<CopyState> state_of(const CopyRequest& request) {
@@ -72,9 +73,10 @@ class CopyRun {
     if (request_.verify) {
       if (auto done = verify(*signals); !done || stopped_by_ != 0) return done;
     }
-    if (auto done = settle(); !done) return done;
-    say();
-    return unread();
+    Manifest manifest = describe();
+    if (auto done = settle(manifest); !done) return done;
+    say_copied(manifest, seconds_);
+    return say_unread(manifest, request_.manifest_path);
   }
 
   // The signal that ended it early; 0: none did.
@@ -222,7 +224,7 @@ class CopyRun {
   }
 
   void wait(CopyJob& job, const std::string& what, StopSignals& signals) {
-    CopyProgress progress(what, state_.bytes);
+    CopyProgress progress(what, job.bytes());
     while (!job.wait_for(kLookApart)) {
       progress.show(job.copied_below());
       pollfd stop{signals.fd(), POLLIN, 0};
@@ -245,6 +247,8 @@ class CopyRun {
         return Error::system("cannot write the end of " + out(), s.sys_errno());
       }
     }
+    StatusLine line;
+    line.say("writing what is still in memory ...");  // a slow device takes minutes
     if (const engine::IoStatus synced = device.flush(); !synced.ok()) {
       return Error::system("cannot sync " + out(), synced.sys_errno()).with_hint(how_to_go_on());
     }
@@ -305,68 +309,38 @@ class CopyRun {
 
   bool plain_file() const { return plan_.format == "raw" && !request_.target.encrypt; }
 
-  // The copy is whole: it gets its manifest and is no longer unfinished.
-  Result<void> settle() {
+  Manifest describe() {
     if (volume_.empty()) volume_ = target_.volume;
-    target_ = {};
+    Manifest manifest;
+    manifest.copy = state_;
+    manifest.copy.format = plan_.format;
+    manifest.copy.volume = volume_wish(request_.target);
+    manifest.locked = request_.locked;
+    manifest.container = request_.container;
+    manifest.description = request_.source.description;
+    manifest.out = out();
+    manifest.volume = volume_;
+    manifest.outcome = std::move(outcome_);
+    manifest.verified = verified_;
+    manifest.resumed = resumes_;
+    manifest.began = began_;
+    manifest.ended = utc_now();
+    return manifest;
+  }
+
+  // The copy is whole: it gets its manifest and is no longer unfinished.
+  Result<void> settle(Manifest& manifest) {
+    target_ = {};  // closed, so that the file has its last size
+    struct stat about {};
+    if (is_file() && stat(out().c_str(), &about) == 0) {
+      manifest.file_bytes = static_cast<std::uint64_t>(about.st_size);
+      manifest.file_sha256 = plain_file() ? manifest.outcome.sha256 : file_sha256_;
+    }
     if (!request_.manifest_path.empty()) {
-      Manifest manifest;
-      manifest.copy = state_;
-      manifest.copy.format = plan_.format;
-      manifest.copy.volume = volume_wish(request_.target);
-      manifest.locked = request_.locked;
-      manifest.container = request_.container;
-      manifest.description = request_.source.description;
-      manifest.out = out();
-      manifest.volume = volume_;
-      manifest.outcome = outcome_;
-      struct stat about {};
-      if (is_file() && stat(out().c_str(), &about) == 0) {
-        manifest.file_bytes = static_cast<std::uint64_t>(about.st_size);
-        manifest.file_sha256 = plain_file() ? outcome_.sha256 : file_sha256_;
-      }
-      manifest.verified = verified_;
-      manifest.resumed = resumes_;
-      manifest.began = began_;
-      manifest.ended = utc_now();
       if (auto done = write_manifest(request_.manifest_path, manifest); !done) return done;
     }
     mark_.remove();
     return {};
-  }
-
-  void say() const {
-    const double rate = static_cast<double>(state_.bytes) / std::max(seconds_, 1e-3);
-    fmt::print("{}: {} of {} ({}) in {}, {}/s\n", out(), human_size(state_.bytes),
-               request_.source.name, request_.source.description, clock_text(seconds_),
-               human_size(static_cast<std::uint64_t>(rate)));
-    if (!volume_.empty()) fmt::print("volume: {}\n", volume_);
-    if (outcome_.zero_bytes > 0) {
-      fmt::print("zeros: {} were not stored\n", human_size(outcome_.zero_bytes));
-    }
-    if (resumes_ && outcome_.rewritten_bytes > 0) {
-      fmt::print("resumed: {} of what was there differed and were written again\n",
-                 human_size(outcome_.rewritten_bytes));
-    }
-    if (!outcome_.sha256.empty()) fmt::print("sha256: {}\n", outcome_.sha256);
-    if (verified_) fmt::print("verified: read back, and the same\n");
-  }
-
-  Result<void> unread() const {
-    std::uint64_t bytes = 0;
-    std::size_t said = 0;
-    for (const ByteRange& range : outcome_.unreadable) {
-      bytes += range.length;
-      if (++said > kMostPlacesSaid) continue;
-      warn(fmt::format("{} {}: {} bytes at byte {} could not be read: they are zeros in the copy",
-                       request_.image, request_.source.name, range.length, range.offset));
-    }
-    if (bytes == 0) return {};
-    return Error(ErrorCode::kRefused,
-                 fmt::format("{} of the source, in {} places, could not be read", human_size(bytes),
-                             outcome_.unreadable.size()))
-        .with_hint(request_.manifest_path.empty() ? ""
-                                                  : request_.manifest_path + " lists the places");
   }
 
   CopyRequest request_;

@@ -221,10 +221,10 @@ Result<CopyTarget> reopen_target(const TargetPlan& plan, const keyslots::Secret*
     target.device = std::move(*plaintext);
     target.zeroes = ZeroWrites::kWriteOut;
   }
-  if (target.device->size_bytes() >= plan.bytes) return target;
-  return Error(ErrorCode::kRefused,
-               fmt::format("{} has {}: {} are needed", plan.options.out,
-                           human_size(target.device->size_bytes()), human_size(plan.bytes)));
+  if (auto room = check_room(plan, target.device->size_bytes(), plan.bytes); !room) {
+    return std::move(room).error();
+  }
+  return target;
 }
 
 }  // namespace latchkey::tools

@@ -35,6 +35,20 @@ IoStatus status_of_call(int result) noexcept {
   return IoStatus::from_errno(reason != 0 ? reason : EIO);
 }
 
+// One call for each piece of what was asked for: call(place in the export, bytes done before,
+// count).
+template <typename Call>
+IoStatus in_pieces(std::uint64_t offset, std::uint64_t length, std::uint64_t most, Call&& call) {
+  for (std::uint64_t done = 0; done < length;) {
+    const std::uint64_t count = std::min(length - done, most);
+    if (const IoStatus status = status_of_call(call(offset + done, done, count)); !status.ok()) {
+      return status;
+    }
+    done += count;
+  }
+  return {};
+}
+
 }  // namespace
 
 bool is_nbd_uri(const std::string& text) {
@@ -134,26 +148,18 @@ NbdClientDevice::~NbdClientDevice() = default;
 
 IoStatus NbdClientDevice::do_read(std::uint64_t offset, std::span<std::byte> into) noexcept {
   const Borrowed nbd(*this);
-  while (!into.empty()) {
-    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), most_bytes_));
-    const IoStatus status = status_of_call(nbd_pread(nbd.get(), into.data(), length, offset, 0));
-    if (!status.ok()) return status;
-    offset += length;
-    into = into.subspan(length);
-  }
-  return {};
+  return in_pieces(offset, into.size(), most_bytes_,
+                   [&](std::uint64_t place, std::size_t done, std::size_t count) {
+                     return nbd_pread(nbd.get(), into.data() + done, count, place, 0);
+                   });
 }
 
 IoStatus NbdClientDevice::do_write(std::uint64_t offset, std::span<const std::byte> from) noexcept {
   const Borrowed nbd(*this);
-  while (!from.empty()) {
-    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(from.size(), most_bytes_));
-    const IoStatus status = status_of_call(nbd_pwrite(nbd.get(), from.data(), length, offset, 0));
-    if (!status.ok()) return status;
-    offset += length;
-    from = from.subspan(length);
-  }
-  return {};
+  return in_pieces(offset, from.size(), most_bytes_,
+                   [&](std::uint64_t place, std::size_t done, std::size_t count) {
+                     return nbd_pwrite(nbd.get(), from.data() + done, count, place, 0);
+                   });
 }
 
 IoStatus NbdClientDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t length,
@@ -161,15 +167,11 @@ IoStatus NbdClientDevice::do_write_zeroes(std::uint64_t offset, std::uint64_t le
   if (!takes_zeroes_) return BlockDevice::do_write_zeroes(offset, length, flags);
   const Borrowed nbd(*this);
   const bool keep = engine::has(flags, engine::WriteFlags::kNoHole);
-  while (length > 0) {
-    const std::uint64_t count = std::min(length, kMostZeroBytes);
-    const IoStatus status = status_of_call(
-        nbd_zero(nbd.get(), count, offset, keep ? std::uint32_t{LIBNBD_CMD_FLAG_NO_HOLE} : 0U));
-    if (!status.ok()) return status;
-    offset += count;
-    length -= count;
-  }
-  return {};
+  const std::uint32_t nbd_flags = keep ? std::uint32_t{LIBNBD_CMD_FLAG_NO_HOLE} : 0U;
+  return in_pieces(offset, length, kMostZeroBytes,
+                   [&](std::uint64_t place, std::uint64_t, std::uint64_t count) {
+                     return nbd_zero(nbd.get(), count, place, nbd_flags);
+                   });
 }
 
 IoStatus NbdClientDevice::do_flush() noexcept {
