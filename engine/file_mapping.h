@@ -31,14 +31,15 @@ class FileMapping final : public Lender {
   FileMapping(const FileMapping&) = delete;
   FileMapping& operator=(const FileMapping&) = delete;
 
-  // [offset, offset + length) of the file, where all of it is in the page cache; else nothing:
-  // reading is the faster way to get it there.
+  // [offset, offset + length) of the file, where both ends of it are in the page cache; else
+  // nothing: reading is the faster way to get it there. At most 1 MiB.
   Bytes lend(std::uint64_t offset, std::size_t length) noexcept;
   bool intact(Bytes bytes) const noexcept override;
 
  private:
   FileMapping(int fd, std::byte* base, std::uint64_t size_bytes, MappedRegion& region) noexcept
       : fd_(fd), base_(base), size_bytes_(size_bytes), region_(region) {}
+  bool is_cached(std::uint64_t offset) const noexcept;
 
   const int fd_;
   std::byte* const base_;

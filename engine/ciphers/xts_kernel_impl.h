@@ -14,7 +14,7 @@
 
 namespace latchkey::engine::kernels {
 
-template <class V, bool kDecrypt, int kRounds>
+template <class V, bool kDecrypt, int kRounds, bool kFetch>
 class XtsKernel {
  public:
   static void run(const Schedule& schedule, const Request& request) {
@@ -39,6 +39,12 @@ class XtsKernel {
   static constexpr int kBases = 8 / V::kBlocks;
   static constexpr std::size_t kRegBytes = V::kBlocks * 16;
   static constexpr std::size_t kPassBytes = kLanes * kRegBytes;
+  static constexpr std::size_t kLineBytes = 64;
+  // What is not decrypted in place comes out of the page cache, that is from memory, and the
+  // processor's own prefetching ends with each page. Asked for so far ahead it is a quarter to a
+  // third faster (4.9 to 6.3 GB/s; 1024 to 4096 bytes do the same); what lies in the second-level
+  // cache already would lose 7% by it.
+  static constexpr std::size_t kAheadBytes = 2048;
   using Lanes = std::make_integer_sequence<int, kLanes>;
 
   static void crypt_sector(const Schedule& schedule, const unsigned char* first_tweak,
@@ -47,6 +53,7 @@ class XtsKernel {
     start(first_tweak, tweak, Lanes());
     std::size_t at = 0;
     while (bytes - at >= kPassBytes) {
+      if constexpr (kFetch) fetch(from + at + kAheadBytes);
       crypt_pass(schedule, tweak, from + at, into + at, Lanes());
       at += kPassBytes;
       if (at < bytes) advance(tweak, Lanes());
@@ -62,6 +69,11 @@ class XtsKernel {
       V::store(rest, crypt_one(schedule, next, V::load(rest)));
       __builtin_memcpy(into + at, rest, bytes - at);
     }
+  }
+
+  // Behind the end of a request it asks in vain: this never faults.
+  [[gnu::always_inline]] static inline void fetch(const unsigned char* from) {
+    for (std::size_t at = 0; at < kPassBytes; at += kLineBytes) __builtin_prefetch(from + at);
   }
 
   template <int... kLane>
@@ -114,14 +126,21 @@ class XtsKernel {
   }
 };
 
-template <class V, bool kDecrypt>
+template <class V, bool kDecrypt, int kRounds>
 void xts_crypt(const Schedule& schedule, const Request& request) {
-  if (schedule.encrypt.rounds == 10) {
-    XtsKernel<V, kDecrypt, 10>::run(schedule, request);
+  // One block at a time is too slow to wait for memory.
+  if (V::kBlocks > 1 && request.from != request.into) {
+    XtsKernel<V, kDecrypt, kRounds, true>::run(schedule, request);
   } else {
-    XtsKernel<V, kDecrypt, 14>::run(schedule, request);
+    XtsKernel<V, kDecrypt, kRounds, false>::run(schedule, request);
   }
   V::clear_registers();
+}
+
+template <class V, bool kDecrypt>
+void xts_crypt(const Schedule& schedule, const Request& request) {
+  const bool short_key = schedule.encrypt.rounds == 10;
+  (short_key ? xts_crypt<V, kDecrypt, 10> : xts_crypt<V, kDecrypt, 14>)(schedule, request);
 }
 
 }  // namespace latchkey::engine::kernels

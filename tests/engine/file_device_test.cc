@@ -23,7 +23,7 @@ class FileDeviceTest : public ::testing::Test {
   Notices notices_;
 
   std::string image(std::size_t size = 8192) {
-    const std::string path = dir_ / "image";
+    std::string path = dir_ / "image";
     test::write_file(path, test::random_bytes(size, 1));
     return path;
   }

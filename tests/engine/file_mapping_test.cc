@@ -18,6 +18,7 @@
 #include "engine/file_device.h"
 #include "engine/map_device.h"
 #include "engine/piece_map.h"
+#include "engine/unique_fd.h"
 #include "tests/support/test_bytes.h"
 
 namespace latchkey::engine {
@@ -68,6 +69,19 @@ TEST_F(FileMappingTest, LendsWhatTheFileHolds) {
   EXPECT_TRUE(device->lend(kSize - 1, 2).bytes.empty());
   EXPECT_TRUE(device->lend(0, 0).bytes.empty());
   EXPECT_TRUE(device->lend(0, kSize).bytes.empty()) << "more than a loan may be";
+}
+
+// Where the temporary folder is memory, nothing can be forgotten, and all of it is lent.
+TEST_F(FileMappingTest, APageThatIsMissingInTheMiddleComes) {
+  const UniqueFd fd(::open(path_.c_str(), O_RDWR));
+  ASSERT_EQ(fsync(fd.get()), 0);
+  constexpr std::size_t kLoan = std::size_t{1} << 20;
+  ASSERT_EQ(posix_fadvise(fd.get(), kLoan / 4, kLoan / 2, POSIX_FADV_DONTNEED), 0);
+  const auto device = open();
+  const Loan loan = device->lend(0, kLoan);
+  ASSERT_EQ(loan.bytes.size(), kLoan);
+  EXPECT_TRUE(std::ranges::equal(loan.bytes, std::span(bytes_).first(kLoan)));
+  EXPECT_TRUE(loan.intact());
 }
 
 TEST_F(FileMappingTest, WhatCanBeWrittenLendsNothing) {

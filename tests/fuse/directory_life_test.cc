@@ -70,8 +70,9 @@ TEST_F(DirectoryLife, EveryStopComesToAnEnd) {
   for (int round = 0; round < 40; ++round) {
     mount_one(std::make_shared<MemoryDevice>(random_bytes(1 << 20, 4)));
     std::vector<std::thread> readers;
-    for (int t = 0; t < round % 4; ++t) {
-      readers.emplace_back([this] {
+    readers.resize(static_cast<std::size_t>(round % 4));
+    for (std::thread& reader : readers) {
+      reader = std::thread([this] {
         const FileDescriptor disk(file(), O_RDONLY | O_DIRECT);
         std::vector<std::byte> into(65536);
         while (pread(disk.get(), into.data(), into.size(), 0) > 0) {
