@@ -60,6 +60,28 @@ constexpr Vector kIeee1619[] = {
      "1493c27b3429eaedb4ed5376441a77ed43851ad77f16f541dfd269d50d6a5f14fb0aab1cbb4c1550be97f7"
      "ab4066193c4caa773dad38014bd2092fa755c824bb5e54c4f36ffda9fcea70b9c6e693e148c151"},
 };
+// The first and the last block of a data unit of 512 bytes, from the same annex.
+struct Ends {
+  std::uint64_t tweak;
+  const char* first;
+  const char* last;
+};
+// The key of vector 4. Each data unit's ciphertext is the plaintext of the next one, and the
+// vectors are numbers 1, 2, 0xfd, 0xfe and 0xff of that chain.
+constexpr Ends kVectors5To9[] = {
+    {0x01, "264d3ca8512194fec312c8c9891f279f", "fd2a89ccb45e001a03a867b187f225dd"},
+    {0x02, "fa762a3680b76007928ed4a4f49a9456", "4bcf518138dc3a25c5e236171a2d01d6"},
+    {0xfd, "d55f684f81f4426e9fde92a5ff02df2a", "1d1c0a6783e011fc536d63d053260637"},
+    {0xfe, "72efc1ebfe1ee25975a6eb3aa8589dda", "883accdbe1104eef0cfdb54e12fb230a"},
+    {0xff, "3260ae8dad1f4a32c5cafe3ab0eb9554", "c8a8679ccb84c26555440ec7f10445cd"},
+};
+// The key and the plaintext of vector 10.
+constexpr Ends kVectors11To14[] = {
+    {0xffff, "77a31251618a15e6b92d1d66dffe7b50", "a4f9e27b42af8100cb9d59cef9645803"},
+    {0xffffff, "e387aaa58ba483afa7e8eb469778317e", "2263a1eef52dd6888c309f5a7d712826"},
+    {0xffffffff, "bf53d2dade78e822a4d949a9bc6766b0", "4c82f335abb152c4a93411373aaa8220"},
+    {0xffffffffff, "64497e5a831e4a932c09be3e5393376d", "d609d273ad5b0d59631c531f6a0a57b9"},
+};
 // NIST's XTSVS, the file with data unit sequence numbers for AES-128, count 6.
 constexpr Vector kNist[] = {
     {"8b737d182017a79a613929b07b70e80e74235daab3f4d3d55ef4d52adbc44e06", 99,
@@ -87,6 +109,42 @@ TEST_P(XtsKernels, Ieee1619Vectors) {
     SCOPED_TRACE(vector.cipher);
     const auto unit = static_cast<std::uint32_t>(plain_of(vector).size());
     check(*cipher("aes-xts-plain64", from_hex(vector.key), unit, vector.tweak), vector);
+  }
+}
+
+void expect_ends(const ByteVector& unit, const Ends& ends) {
+  SCOPED_TRACE(ends.first);
+  EXPECT_EQ(ByteVector(unit.begin(), unit.begin() + 16), from_hex(ends.first));
+  EXPECT_EQ(ByteVector(unit.end() - 16, unit.end()), from_hex(ends.last));
+}
+
+TEST_P(XtsKernels, Ieee1619Vectors5To9) {
+  const Vector& vector4 = kIeee1619[3];
+  const auto xts = cipher("aes-xts-plain64", from_hex(vector4.key), 512);
+  ByteVector unit = plain_of(vector4);
+  const Ends* next = std::begin(kVectors5To9);
+  for (std::uint64_t number = 0; number <= 0xff; ++number) {
+    ByteVector out(unit.size());
+    xts->encrypt(number, unit, out);
+    if (next != std::end(kVectors5To9) && number == next->tweak) expect_ends(out, *next++);
+    ByteVector back(unit.size());
+    xts->decrypt(number, out, back);
+    ASSERT_EQ(back, unit) << number;
+    unit = std::move(out);
+  }
+  EXPECT_EQ(next, std::end(kVectors5To9));
+}
+
+TEST_P(XtsKernels, Ieee1619Vectors11To14) {
+  const Vector& vector10 = kIeee1619[4];
+  const ByteVector plain = plain_of(vector10);
+  for (const Ends& ends : kVectors11To14) {
+    const auto xts = cipher("aes-xts-plain64", from_hex(vector10.key), 512, ends.tweak);
+    ByteVector out(plain.size());
+    xts->encrypt(0, plain, out);
+    expect_ends(out, ends);
+    xts->decrypt(0, out, out);
+    EXPECT_EQ(out, plain);
   }
 }
 
