@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 
+import ciphers
 import contenders
 import images
 import measures
@@ -88,7 +89,10 @@ def main():
                 results.append(run(title, measure(made), options.rounds, folder))
     finally:
         shutil.rmtree(folder)
+    tables = ciphers.measured() if options.only in ciphers.TITLE else []
     lines = list(report.markdown(results, machine(), contenders.versions(), options.rounds))
+    if tables:
+        lines += ciphers.markdown(tables)
     (options.out / "RESULTS.md").write_text("\n".join(lines) + "\n")
     (options.out / "results.svg").write_text("\n".join(report.svg(results)) + "\n")
     print("\n".join(lines))
