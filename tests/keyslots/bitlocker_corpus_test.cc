@@ -67,7 +67,7 @@ class BitlockerCorpus : public testing::Test {
       GTEST_SKIP() << "LATCHKEY_CORPUS does not name an unpacked corpus";
     }
   }
-  static test::OpenedVolume open(const std::string& name, keyslots::KeyRing ring,
+  static test::OpenedVolume open(const std::string& name, const keyslots::KeyRing& ring,
                                  bool writable = false) {
     return test::open_volume({test::device_of(corpus() / "bitlocker" / name), nullptr}, ring, {},
                              writable);

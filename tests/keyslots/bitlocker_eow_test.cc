@@ -13,7 +13,6 @@ namespace {
 using engine::ErrorCode;
 using test::ByteVector;
 using test::EowSpec;
-using test::EowWriter;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;

@@ -8,7 +8,6 @@
 
 using namespace latchkey;
 using namespace latchkey::test;
-using ::testing::HasSubstr;
 
 namespace {
 

@@ -55,7 +55,7 @@ class EowWriter {
 
   void put_information(const EowSpec& spec, std::uint64_t at) {
     clear(at, 512);
-    put_text(at, {"FVE-EOW", 8});
+    put_text(at, "FVE-EOW");
     put(at + 8, 56, 2);
     put(at + 10, spec.information_bytes(), 2);
     put(at + 12, spec.sector_bytes, 4);
@@ -77,7 +77,7 @@ class EowWriter {
     const EowRegionSpec& region = spec.regions[index];
     const std::uint64_t at = region.bitmap_at;
     clear(at, 1536);
-    put_text(at, {"FVE-EOWBM", 10});
+    put_text(at, "FVE-EOWBM");
     put(at + 10, 60, 2);
     put(at + 12, 1536, 4);
     put(at + 16, index, 4);
@@ -92,7 +92,7 @@ class EowWriter {
 
   void put_record(std::uint64_t at, std::uint64_t sequence, const std::vector<bool>& bits) {
     clear(at, 512);
-    put_text(at, {"FVE-EOWBR", 10});
+    put_text(at, "FVE-EOWBR");
     put(at + 10, 36, 2);
     put(at + 12, 512, 4);
     put(at + 16, bits.size(), 4);
