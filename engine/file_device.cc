@@ -72,9 +72,6 @@ Result<std::shared_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
     if (reason == EROFS) return std::move(error).with_hint("leave out --read-write");
     return error;
   }
-  if (fstat(fd.get(), &about) != 0 || S_ISREG(about.st_mode) != regular) {
-    return Error(ErrorCode::kSystem, path + " changed while it was opened");
-  }
   if (access == Access::kInspect) {
     if (has_writer(fd.get())) {
       notices.warn(path, "another program has it open for writing: this is a moving picture");
@@ -84,6 +81,10 @@ Result<std::shared_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
     if (auto locked = lock_file(fd.get(), mode, path, notices); !locked) {
       return std::move(locked).error();
     }
+  }
+  // Only now: a writer may have made it longer until the lock was ours.
+  if (fstat(fd.get(), &about) != 0 || S_ISREG(about.st_mode) != regular) {
+    return Error(ErrorCode::kSystem, path + " changed while it was opened");
   }
   auto geometry = geometry_of(fd.get(), about, path, writable);
   if (!geometry) return std::move(geometry).error();
@@ -165,9 +166,12 @@ IoStatus FileDevice::do_discard(std::uint64_t offset, std::uint64_t length) noex
   return {};
 }
 
+// One at a time: the kernel tells of lost pages once, so that of two syncs at the same time one
+// would be told that all is well.
 IoStatus FileDevice::do_flush() noexcept {
-  if (failed_.load(std::memory_order_acquire)) return IoCode::kFailed;
   if (!writable()) return {};
+  const std::lock_guard lock(flush_mutex_);
+  if (failed_.load(std::memory_order_acquire)) return IoCode::kFailed;
   int result = 0;
   do {
     result = fdatasync(fd_);

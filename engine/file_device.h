@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "engine/block_device.h"
@@ -53,6 +54,7 @@ class FileDevice final : public GrowableDevice {
   const std::string path_;
   const bool regular_file_;
   const std::unique_ptr<FileMapping> mapping_;  // null where there is none
+  std::mutex flush_mutex_;
   std::atomic<bool> failed_{false};
   FaultReporter faults_;
 };

@@ -17,6 +17,11 @@ constexpr std::array<std::byte, kPieceBytes> make_ones() {
 }
 constexpr auto kOnes = make_ones();
 
+// Throws std::bad_alloc.
+void make_room(std::vector<std::uint32_t>& blocks, std::size_t count) {
+  if (blocks.capacity() < count) blocks.reserve(std::max<std::size_t>(64, count * 2));
+}
+
 }  // namespace
 
 VhdDynamicMap::VhdDynamicMap(std::shared_ptr<GrowableDevice> file, const VhdBlockLayout& layout,
@@ -94,9 +99,8 @@ IoStatus VhdDynamicMap::append_block(std::size_t block) noexcept {
   const std::uint64_t sector = bitmap_at / kVhdSectorBytes;
   if (sector >= kVhdBadEntry) return IoCode::kNoSpace;
   try {
-    if (fresh_.size() == fresh_.capacity()) {
-      fresh_.reserve(std::max<std::size_t>(64, fresh_.size() * 2));
-    }
+    make_room(fresh_, fresh_.size() + 1);
+    make_room(set_aside_, set_aside_.size() + fresh_.size() + 1);  // for begin_commit()
   } catch (const std::bad_alloc&) {
     return {IoCode::kFailed, ENOMEM};
   }
@@ -143,19 +147,9 @@ bool VhdDynamicMap::begin_commit() noexcept {
   for (const std::uint32_t block : fresh_) {
     states_[block].fetch_and(static_cast<std::uint8_t>(~kNotOnDisk), std::memory_order_relaxed);
   }
-  // What a failed commit left is committed again, with the new ones.
-  if (set_aside_.empty()) {
-    set_aside_.swap(fresh_);
-  } else {
-    try {
-      set_aside_.insert(set_aside_.end(), fresh_.begin(), fresh_.end());
-      fresh_.clear();
-    } catch (const std::bad_alloc&) {
-      for (const std::uint32_t block : fresh_) {
-        states_[block].fetch_or(kNotOnDisk, std::memory_order_relaxed);
-      }
-    }
-  }
+  // What a failed commit left is committed again, with the new ones. append_block() made room.
+  set_aside_.insert(set_aside_.end(), fresh_.begin(), fresh_.end());
+  fresh_.clear();
   return !set_aside_.empty();
 }
 

@@ -19,7 +19,7 @@ constexpr std::size_t kMdaHeaderBytes = 512;
 constexpr std::string_view kMdaMagic = " LVM2 x[5A%r0N*>";
 constexpr std::size_t kRawLocationsAt = 40;
 constexpr std::uint32_t kLocationIgnored = 1;
-constexpr std::size_t kMaxMetadataAreas = 8;
+constexpr std::size_t kMaxMetadataAreas = 2;  // pvcreate(8), --pvmetadatacopies
 
 Error damaged(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
@@ -58,8 +58,10 @@ Result<LvmMember> parse_label(Bytes sector, std::uint64_t number) {
   std::size_t at = header + kUuidBytes + 8;
   const auto data = read_areas(sector, at);
   auto metadata = data ? read_areas(sector, at) : std::nullopt;
-  if (!metadata || metadata->size() > kMaxMetadataAreas) {
-    return damaged("lvm header: its list of areas does not end");
+  if (!metadata) return damaged("lvm header: its list of areas does not end");
+  if (metadata->size() > kMaxMetadataAreas) {
+    return damaged(fmt::format("lvm header: {} metadata areas, and there are at most {}",
+                               metadata->size(), kMaxMetadataAreas));
   }
   member.metadata_areas = std::move(*metadata);
   return member;
@@ -80,7 +82,8 @@ Result<LvmMember> read_label(BlockDevice& device) {
 }
 
 // The committed text of one metadata area; empty where the area holds none or is not in use.
-Result<std::string> read_text(BlockDevice& device, const LvmArea& area) {
+Result<std::string> read_text(BlockDevice& device, const LvmArea& area,
+                              std::uint64_t& text_budget) {
   if (area.length < 2 * kMdaHeaderBytes || !device.in_range(area.offset, area.length)) {
     return damaged(
         fmt::format("lvm metadata area: {} bytes at byte {} do not lie on the {} bytes "
@@ -114,6 +117,13 @@ Result<std::string> read_text(BlockDevice& device, const LvmArea& area) {
     return damaged(fmt::format("lvm metadata area: a text of {} bytes at {} does not lie in it",
                                length, start));
   }
+  if (length > text_budget) {
+    return damaged(
+        fmt::format("lvm metadata area: more than {} bytes of text in the image: the "
+                    "rest is not read",
+                    kMaxLvmTextBytesOfImage));
+  }
+  text_budget -= length;
   std::string text(length, '\0');
   const auto into = std::as_writable_bytes(std::span(text.data(), text.size()));
   const std::uint64_t first = std::min(length, area.length - start);
@@ -152,13 +162,14 @@ std::string lvm_uuid(std::string_view raw) {
   return out;
 }
 
-Result<LvmMember> read_lvm_member(BlockDevice& device, Notices& notices) {
+Result<LvmMember> read_lvm_member(BlockDevice& device, std::uint64_t& text_budget,
+                                  Notices& notices) {
   auto member = read_label(device);
   if (!member) return member;
   std::vector<Error> errors;
   bool any_sound = false;
   for (const LvmArea& area : member->metadata_areas) {
-    auto text = read_text(device, area);
+    auto text = read_text(device, area, text_budget);
     if (!text) {
       errors.push_back(std::move(text).error());
       continue;

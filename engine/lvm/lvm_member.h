@@ -38,8 +38,13 @@ std::uint32_t lvm_crc(Bytes bytes, std::uint32_t before = 0xf597a6cf) noexcept;
 // "abcdef0123...": the same with dashes.
 std::string lvm_uuid(std::string_view raw);
 
-// Errors: kDamaged (no sound label, an area that lies, every area unsound), kSystem. An area that
-// is bad while another one is good becomes a warning.
-Result<LvmMember> read_lvm_member(BlockDevice& device, Notices& notices);
+// All the text that is read of one image, whatever its labels claim: holes cost an image nothing.
+inline constexpr std::uint64_t kMaxLvmTextBytesOfImage = std::uint64_t{64} << 20;
+
+// Errors: kDamaged (no sound label, an area that lies, every area unsound, a text longer than what
+// is left of `text_budget`), kSystem. An area that is bad while another one is good becomes a
+// warning. `text_budget`: bytes; what is read of it is taken off.
+Result<LvmMember> read_lvm_member(BlockDevice& device, std::uint64_t& text_budget,
+                                  Notices& notices);
 
 }  // namespace latchkey::engine

@@ -164,19 +164,19 @@ void tell_apart(std::vector<VolumeGroup>& groups) {
 std::vector<VolumeGroup> find_volume_groups(const std::vector<LvmSource>& sources,
                                             Notices& notices) {
   std::vector<Member> members;
+  std::map<std::string, LvmGroup> newest;  // by id
+  std::uint64_t text_budget = kMaxLvmTextBytesOfImage;
   for (const LvmSource& source : sources) {
     Notices said;
-    auto facts = read_lvm_member(*source.device, said);
+    auto facts = read_lvm_member(*source.device, text_budget, said);
     notices.append(said, source.name + " ");
     if (!facts) {
       notices.damage(source.name + " lvm", facts.error().message());
       continue;
     }
-    members.push_back({&source, std::move(*facts), {}});
-  }
-  std::map<std::string, LvmGroup> newest;  // by id
-  for (Member& member : members) {
+    Member& member = members.emplace_back(Member{&source, std::move(*facts), {}});
     auto group = newest_group(member, notices);
+    member.facts.texts = {};  // of many members they would be much
     if (!group) continue;
     member.group = group->uuid;
     const auto [known, is_new] = newest.try_emplace(group->uuid, *group);

@@ -255,15 +255,33 @@ class Member : public testing::Test {
   }
   Result<LvmMember> read(const ByteVector& bytes) {
     MemoryDevice device(bytes);
-    return read_lvm_member(device, notices_);
+    return read_lvm_member(device, text_budget_, notices_);
   }
   void expect_error(const ByteVector& bytes, const std::string& says) {
     const auto member = read(bytes);
     ASSERT_FALSE(member.ok()) << says;
     EXPECT_NE(member.error().message().find(says), std::string::npos) << member.error().message();
   }
+  std::uint64_t text_budget_ = kMaxLvmTextBytesOfImage;
   Notices notices_;
 };
+
+TEST_F(Member, NoMoreTextIsReadThanTheBudgetHas) {
+  const LvmVolume volume = two_areas();
+  text_budget_ = volume.text.size() + 1;
+  const auto member = read(make_physical_volume(volume));
+  ASSERT_TRUE(member.ok()) << member.error().message();
+  EXPECT_EQ(member->texts.size(), 1U);
+  EXPECT_EQ(text_budget_, 1U);
+  EXPECT_NE(all_of(notices_).find("the rest is not read"), std::string::npos);
+  expect_error(make_physical_volume(volume), "the rest is not read");
+}
+
+TEST_F(Member, MoreAreasThanLvmMakes) {
+  LvmVolume volume = two_areas();
+  volume.areas.push_back(2 * kMiB);
+  expect_error(make_physical_volume(volume), "3 metadata areas, and there are at most 2");
+}
 
 TEST_F(Member, TheLabelMayBeInAnyOfFourSectors) {
   for (std::size_t sector = 0; sector < 4; ++sector) {
