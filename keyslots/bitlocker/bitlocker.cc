@@ -93,7 +93,9 @@ class BitlockerVolume final : public VolumeHeader {
       return build(first(),
                    UnsealedKey{.type = static_cast<std::uint16_t>(first().method),
                                .key = std::move(keys[kOpensFvek])},
-                   "");
+                   copies_vouch_for_each_other()
+                       ? ""
+                       : "an FVEK cannot show which copy of its metadata is right");
     }
     if (keys.empty() || keys[kOpensVmk].empty()) {
       return Error(ErrorCode::kKeyNeeded, "no volume key was given");
@@ -134,6 +136,14 @@ class BitlockerVolume final : public VolumeHeader {
           return copy.crc_holds == first().crc_holds && copy.state != first().state &&
                  copy.state != BitlockerState::kDecrypted;
         });
+  }
+
+  bool copies_vouch_for_each_other() const {
+    return found_.copies.size() == first().offsets.size() &&
+           std::all_of(found_.copies.begin(), found_.copies.end(),
+                       [this](const BitlockerMetadata& copy) {
+                         return copy.crc_holds && std::ranges::equal(copy.info(), first().info());
+                       });
   }
 
   bool suspended() const {
@@ -195,26 +205,39 @@ class BitlockerVolume final : public VolumeHeader {
     return Error(ErrorCode::kWrongKey, "the key does not fit");
   }
 
-  // The first copy that is what its maker sealed counts; where none is, the first that the key
-  // fits.
+  // The first copy that is what its maker sealed counts. Bit rot makes a copy's sum wrong, too:
+  // where all are, the first that the key fits is used, read-only. A copy whose sum is right and
+  // whose seal is not was made by somebody who does not have the key.
   Result<UnlockedVolume> layout_with_vmk(const SecretBytes& vmk) const {
-    const BitlockerMetadata* chosen = nullptr;
     for (const BitlockerMetadata& metadata : found_.copies) {
-      if (metadata.crc_holds && bitlocker_seal_holds(metadata, vmk)) {
-        chosen = &metadata;
-        break;
+      if (!metadata.crc_holds || !bitlocker_seal_holds(metadata, vmk)) continue;
+      auto fvek = fvek_of(metadata, vmk);
+      if (!fvek) return std::move(fvek).error();
+      if (!*fvek) return fvek_does_not_fit();
+      return build(metadata, std::move(**fvek), "");
+    }
+    for (const BitlockerMetadata& metadata : found_.copies) {
+      if (metadata.crc_holds && !metadata.sealed_hash.empty()) {
+        return Error(ErrorCode::kDamaged,
+                     "no copy of its metadata is what its maker sealed with the volume's master "
+                     "key: somebody has altered it, and what it says of the volume may be false");
       }
     }
-    const BitlockerMetadata& metadata = chosen == nullptr ? first() : *chosen;
-    auto fvek = fvek_of(metadata, vmk);
-    if (!fvek) return std::move(fvek).error();
-    if (!*fvek) {
-      return Error(ErrorCode::kDamaged,
-                   "the volume's master key does not open its encryption key (FVEK): they do not "
-                   "belong together");
+    std::optional<Error> first_error;
+    for (const BitlockerMetadata& metadata : found_.copies) {
+      auto fvek = fvek_of(metadata, vmk);
+      if (fvek && *fvek) {
+        return build(metadata, std::move(**fvek), "no copy of its metadata passes its own check");
+      }
+      if (!first_error) first_error = fvek ? fvek_does_not_fit() : std::move(fvek).error();
     }
-    return build(metadata, std::move(**fvek),
-                 chosen == nullptr ? "no copy of its metadata passes its own check" : "");
+    return std::move(*first_error);
+  }
+
+  static Error fvek_does_not_fit() {
+    return {ErrorCode::kDamaged,
+            "the volume's master key does not open its encryption key (FVEK): they do not belong "
+            "together"};
   }
 
   Result<UnlockedVolume> build(const BitlockerMetadata& metadata, std::optional<UnsealedKey> fvek,

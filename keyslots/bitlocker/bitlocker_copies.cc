@@ -124,14 +124,18 @@ struct SearchResult {
 
 class Search {
  public:
-  explicit Search(BlockDevice& device) : device_(device) {}
+  // `known`: places that need not be searched for.
+  Search(BlockDevice& device, std::uint64_t bytes,
+         const std::optional<std::array<std::uint64_t, 2>>& known)
+      : device_(device), end_(std::min(device.size_bytes(), bytes)) {
+    result_.eow_offsets = known;
+  }
 
   // Unreadable stretches count as holding nothing.
   SearchResult run() {
-    const std::uint64_t end = std::min(device_.size_bytes(), kBitlockerSearchBytes);
     std::vector<std::byte> piece(kSearchPieceBytes);
-    for (std::uint64_t at = 0; at < end && hits_ < kMaxSearchHits;) {
-      const std::uint64_t length = std::min<std::uint64_t>(piece.size(), end - at);
+    for (std::uint64_t at = 0; at < end_ && !done(at);) {
+      const std::uint64_t length = std::min<std::uint64_t>(piece.size(), end_ - at);
       const engine::Extent extent = device_.extent_at(at, length);
       const bool empty = extent.reads_as_zero && extent.length > 0;
       const std::uint64_t step = empty ? extent.length : length;
@@ -145,12 +149,11 @@ class Search {
  private:
   void look_through(Bytes bytes, std::uint64_t offset) {
     for (std::size_t at = 0; at + kSearchStep <= bytes.size(); at += kSearchStep) {
-      if (hits_ >= kMaxSearchHits) return;
       if (!result_.eow_offsets && engine::starts_with(bytes, at, kEowSignature)) {
-        ++hits_;
         take_eow(bytes.subspan(at), offset + at);
       }
-      if (!result_.copy && engine::starts_with(bytes, at, kBitlockerSignature)) {
+      if (!result_.copy && hits_ < kMaxSearchHits &&
+          engine::starts_with(bytes, at, kBitlockerSignature)) {
         ++hits_;
         auto copy = read_copy(device_, offset + at);
         if (copy && copy->crc_holds) result_.copy = std::move(*copy);
@@ -164,7 +167,13 @@ class Search {
     if (places[0] == offset || places[1] == offset) result_.eow_offsets = places;
   }
 
+  bool done(std::uint64_t at) const noexcept {
+    if (!result_.copy) return hits_ >= kMaxSearchHits;
+    return result_.eow_offsets || at >= kBitlockerSearchBytes;
+  }
+
   BlockDevice& device_;
+  const std::uint64_t end_;
   SearchResult result_;
   std::size_t hits_ = 0;
 };
@@ -192,14 +201,22 @@ FoundBitlocker found_with(BitlockerBootSector boot, bool damaged, CopyReader& re
   return found;
 }
 
-Result<std::optional<FoundBitlocker>> search(BlockDevice& device, Notices& notices) {
-  SearchResult hit = Search(device).run();
+// `known`: what the boot sector still says.
+Result<std::optional<FoundBitlocker>> search(BlockDevice& device, std::uint64_t bytes,
+                                             const BitlockerBootSector& known, Notices& notices) {
+  SearchResult hit = Search(device, bytes, known.eow_offsets).run();
   if (!hit.copy) return std::optional<FoundBitlocker>();
   notices.warn("bitlocker boot sector",
                "it is damaged: the metadata was found by searching, and the volume opens "
                "read-only");
   BitlockerBootSector boot;
   boot.eow_offsets = hit.eow_offsets;
+  if (!boot.eow_offsets) {
+    notices.warn(
+        "bitlocker boot sector",
+        "whether the volume was being encrypted is not known without it: no record of that "
+        "was found, and what was never encrypted would read as noise");
+  }
   boot.metadata_offsets.assign(hit.copy->offsets.begin(), hit.copy->offsets.end());
   CopyReader reader(device, notices);
   reader.read(boot.metadata_offsets);
@@ -218,7 +235,7 @@ Result<std::optional<FoundBitlocker>> find_bitlocker(BlockDevice& device, Notice
   if (boot && !*boot) {
     // Only where nothing explains what is there: most partitions are none of ours.
     if (!engine::identify_content(device).empty()) return std::optional<FoundBitlocker>();
-    return search(device, notices);
+    return search(device, kBitlockerSearchBytes, {}, notices);
   }
   Notices of_copies;
   CopyReader reader(device, of_copies);
@@ -238,7 +255,8 @@ Result<std::optional<FoundBitlocker>> find_bitlocker(BlockDevice& device, Notice
     }
     error = reader.why_none();
   }
-  auto searched = search(device, notices);
+  auto searched =
+      search(device, device.size_bytes(), boot ? **boot : BitlockerBootSector(), notices);
   if (!searched || *searched) return searched;
   notices.append(of_copies);
   return std::move(*error).within(kWhere);

@@ -1,8 +1,9 @@
 // Finding a BitLocker volume and the copies of its metadata, of which any may be bad.
 //
-// The boot sector names three copies (Vista's one, and that the others). Where it is damaged, the
-// first 64 MiB are searched for a copy, and for the record of an encrypt-on-write conversion, which
-// only the boot sector names. One thread; reads the device while the volume is opened.
+// The boot sector names three copies (Vista's one, and that the others). Where it is damaged but
+// still BitLocker's, the whole device is searched for a copy, and for the record of an
+// encrypt-on-write conversion, which only the boot sector names; where nothing is left of it, the
+// first GiB. One thread; reads the device while the volume is opened.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ struct FoundBitlocker {
   std::vector<BitlockerMetadata> copies;
 };
 
-inline constexpr std::uint64_t kBitlockerSearchBytes = std::uint64_t{64} * 1024 * 1024;
+inline constexpr std::uint64_t kBitlockerSearchBytes = std::uint64_t{1} << 30;
 
 // Nothing where the device holds no BitLocker volume. kDamaged where it does, but no copy of its
 // metadata is sound; kNotSupported where all are of a version that is not known. Whatever was got

@@ -131,10 +131,11 @@ std::string why_conversion_unreadable(BlockDevice& volume, const BitlockerMetada
   std::array<std::byte, kLogSignature.size()> begin{};
   if (!volume.read(metadata.state_offset, begin).ok()) return "its conversion log cannot be read";
   if (!engine::starts_with(begin, 0, kLogSignature)) return {};
-  const auto chunk =
-      read_conversion_log(volume, {.offset = metadata.state_offset,
-                                   .size_bytes = metadata.state_bytes,
-                                   .slot_bytes = (metadata.state_bytes - kHeaderAndCopyBytes) / 2});
+  engine::Notices notices;  // a watermark says how far it came, whatever the log has lost
+  const ConversionLogPlace place{.offset = metadata.state_offset,
+                                 .size_bytes = metadata.state_bytes,
+                                 .slot_bytes = (metadata.state_bytes - kHeaderAndCopyBytes) / 2};
+  const auto chunk = read_conversion_log(volume, place, notices);
   if (!chunk) return "its conversion log: " + chunk.error().message();
   if (!*chunk) return {};
   return fmt::format(

@@ -146,7 +146,8 @@ Result<bool> has_header(engine::BlockDevice& volume, const ConversionLogPlace& p
 }  // namespace
 
 Result<std::optional<LoggedChunk>> read_conversion_log(engine::BlockDevice& volume,
-                                                       const ConversionLogPlace& place) {
+                                                       const ConversionLogPlace& place,
+                                                       engine::Notices& notices) {
   constexpr std::uint64_t kTwoBlocks = std::uint64_t{2} * kBlockBytes;
   if (place.slot_bytes <= kTwoBlocks ||
       place.size_bytes != kTwoBlocks + std::uint64_t{kSlots} * place.slot_bytes) {
@@ -179,12 +180,26 @@ Result<std::optional<LoggedChunk>> read_conversion_log(engine::BlockDevice& volu
   if (other->state != SlotState::kUnused && newest->record.sequence == other->record.sequence) {
     return damaged("its two slots are equally new and differ");
   }
-  if (newest->state == SlotState::kComplete) {
-    if (newest->record.empty()) return std::optional<LoggedChunk>();
+  if (newest->record.empty()) {
+    if (newest->state == SlotState::kComplete) return std::optional<LoggedChunk>();
+    if (!other->logs_nothing() && other->state == SlotState::kComplete) {
+      return read_logged(volume, *other);
+    }
+  } else if (newest->state == SlotState::kComplete || other->logs_nothing()) {
     auto logged = read_logged(volume, *newest);
     if (!logged || *logged) return logged;
   }
-  if (other->logs_nothing()) return std::optional<LoggedChunk>();
+  if (other->logs_nothing()) {
+    if (newest->state == SlotState::kComplete) {
+      notices.warn(
+          "conversion log",
+          fmt::format("it names the chunk at byte {} without what it should hold of it, as "
+                      "after a power cut before the chunk was touched; if it was damaged "
+                      "later, parts of that chunk read as noise",
+                      newest->record.offset));
+    }
+    return std::optional<LoggedChunk>();
+  }
   return damaged("its newest slot is incomplete and the one before it still logs a chunk");
 }
 

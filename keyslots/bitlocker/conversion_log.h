@@ -8,8 +8,10 @@
 //
 // So: the slot with the highest sequence counts. Empty, the log is clean. Else a sector that begins
 // with its logged bytes is ciphertext and any other is plain, whichever way the conversion went. A
-// slot that was not written to its end says that the chunk was not touched yet. Anything that
-// cannot come from a power cut is kDamaged: a wrong answer would be wrong data. Any thread.
+// slot that was not written to its end says that the chunk was not touched yet, or, where what it
+// logs is there, can be settled like any other; if it is the empty one, the chunk in the other slot
+// was done. Anything that cannot come from a power cut is kDamaged: a wrong answer would be wrong
+// data. Any thread.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "engine/block_device.h"
+#include "engine/notices.h"
 #include "engine/result.h"
 #include "keyslots/bitlocker/eow_records.h"
 
@@ -37,9 +40,11 @@ struct LoggedChunk {
   std::vector<std::byte> beginnings;  // kLoggedBytesASector each
 };
 
-// Absent: the log is clean. kNotSupported where its layout is not the known one.
+// Absent: the log is clean. kNotSupported where its layout is not the known one. A notice says
+// where damage would look the same as a power cut.
 engine::Result<std::optional<LoggedChunk>> read_conversion_log(engine::BlockDevice& volume,
-                                                               const ConversionLogPlace& place);
+                                                               const ConversionLogPlace& place,
+                                                               engine::Notices& notices);
 
 // The sectors of the chunk that are plain, as sorted, disjoint ranges. Reads the chunk.
 engine::Result<std::vector<VolumeRange>> plain_sectors(engine::BlockDevice& volume,

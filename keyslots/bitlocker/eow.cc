@@ -23,6 +23,9 @@ constexpr const char* kWhere = "conversion record";
 constexpr std::size_t kMaxLoggedChunks = 16;
 // 128 TiB in chunks of 8 MiB.
 constexpr std::uint64_t kMaxChunks = std::uint64_t{1} << 24;
+// Runs of chunks that are plain: what a recording costs in memory. Windows works its way through a
+// volume and leaves a few; so many were made up.
+constexpr std::size_t kMaxPlainRuns = std::size_t{1} << 20;
 
 Error damaged_eow(std::string what) {
   return {ErrorCode::kDamaged, std::move(what)};
@@ -254,6 +257,10 @@ class Reader {
         if (bitmap.is_ciphertext(chunk)) continue;
         append_joined(state_.plain,
                       {region.offset + at, std::min(chunk_bytes, region.length - at)});
+        if (state_.plain.size() > kMaxPlainRuns) {
+          return Error(ErrorCode::kNotSupported,
+                       fmt::format("{}: more than {} stretches are plain", kWhere, kMaxPlainRuns));
+        }
       }
     }
     return {};
@@ -274,7 +281,8 @@ class Reader {
   }
 
   Result<void> settle_log(std::uint64_t place, std::vector<VolumeRange>& settled) {
-    auto chunk = read_conversion_log(volume_, {place, shape().log_bytes, shape().log_slot_bytes});
+    auto chunk =
+        read_conversion_log(volume_, {place, shape().log_bytes, shape().log_slot_bytes}, notices_);
     if (!chunk) return std::move(chunk).error();
     return *chunk ? settle(**chunk, place, settled) : Result<void>();
   }

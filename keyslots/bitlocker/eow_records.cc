@@ -20,7 +20,7 @@ namespace {
 
 // No chunk of a size that a region's bitmap could not be meant for.
 constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{1} << 30;
-constexpr std::uint32_t kMaxLogBytes = 64 * 1024 * 1024;
+constexpr std::uint32_t kMaxLogBytes = 1024 * 1024;  // Windows makes them half as large
 constexpr std::size_t kOffsetBytes = 8;
 
 Error damaged_record(std::string what) {
@@ -113,11 +113,13 @@ struct BitmapRecord {
 
 struct RecordSlot {
   std::optional<BitmapRecord> record;  // absent: damaged or never written
-  std::uint64_t said_sequence = 0;     // what a damaged one says of itself
+  bool damaged = false;                // there was one
+  std::uint64_t said_sequence = 0;     // what a damaged one says of itself; 0: nothing
 };
 
 Result<RecordSlot> parse_record(Bytes bytes) {
   RecordSlot out;
+  out.damaged = !engine::all_zero(bytes);
   if (!engine::starts_with(bytes, 0, kEowRecordSignature)) return out;
   out.said_sequence = load_le<std::uint64_t>(bytes, 20);
   const std::uint32_t size = load_le<std::uint32_t>(bytes, 12);
@@ -135,6 +137,7 @@ Result<RecordSlot> parse_record(Bytes bytes) {
         fmt::format("{} bits do not fit a record of {} bytes", record.bits, size));
   }
   out.record = record;
+  out.damaged = false;
   return out;
 }
 
@@ -165,7 +168,8 @@ Result<void> take_record(EowBitmap& into, const RecordSlot& first, const RecordS
     }
   } else {
     if (!first.record) std::swap(newest, other);
-    into.newer_is_damaged = other->said_sequence > newest->record->sequence;
+    into.newer_is_damaged = other->damaged && (other->said_sequence == 0 ||
+                                               other->said_sequence > newest->record->sequence);
   }
   into.sequence = newest->record->sequence;
   into.bits = newest->record->bits;

@@ -115,7 +115,11 @@ bool may_be_rsa_wrapped(Bytes bytes) noexcept {
 }
 
 bool is_wrapped(const VaultSecret& secret, Bytes decoded) {
-  if (secret.form == VaultSecret::Form::kUnwrapAnswer || parse_bek(decoded).ok()) return false;
+  // Whatever the tags say: what is no secret's ciphertext must never be sent, or shown, as one.
+  if (secret.form == VaultSecret::Form::kUnwrapAnswer || looks_like_bek(decoded) ||
+      is_plain_text(decoded)) {
+    return false;
+  }
   if (equal_ignoring_case(secret.content_type, "Wrapped BEK")) return true;
   // "BEK", and yet not one: of a Linux passphrase that is true, of an RSA block it is a mistake.
   if (equal_ignoring_case(secret.content_type, "BEK")) return may_be_rsa_wrapped(decoded);

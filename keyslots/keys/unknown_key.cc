@@ -25,7 +25,7 @@ namespace {
 constexpr std::size_t kLeastDecodedBytes = 24;  // shorter passphrases may look like base64, too
 
 bool has_size_of_a_key(std::size_t size) {
-  constexpr std::size_t kSizes[] = {16, 32, 48, 64};
+  constexpr std::size_t kSizes[] = {16, 32, 48, 64, 66};  // 66: an FVEK with its method before it
   return std::find(std::begin(kSizes), std::end(kSizes), size) != std::end(kSizes);
 }
 
@@ -122,8 +122,13 @@ void add_plain_value(const VaultSecret& secret, const std::string& label, Readin
 
 Result<void> read_plain_secret(const VaultSecret& secret, const std::string& label,
                                Readings& readings) {
-  const auto decoded = decode_base64_secret(secret.value.span());
   const bool names_bek = !secret.protector_id.empty();
+  // Digits and dashes may well be base64, too.
+  if (!find_recovery_passwords(secret.value.span()).empty()) {
+    add_plain_value(secret, label, readings);
+    return {};
+  }
+  const auto decoded = decode_base64_secret(secret.value.span());
   if (!decoded) {
     if (names_bek) {
       return Error(ErrorCode::kDamaged, fmt::format("{} is damaged: in its value, {}", label,

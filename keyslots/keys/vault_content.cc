@@ -35,14 +35,32 @@ std::string unwrap_call(const VaultSecret& secret, Bytes value) {
       algorithm ? secret.algorithm : name_of(WrapAlgorithm::kRsaOaep), text);
 }
 
-Error wrapped_without_kek(const VaultSecret& secret, const std::string& from) {
+// As many bytes as a wrapped key has? What has others may be anything, a secret in the clear too.
+bool fits_wrapping(const VaultSecret& secret, Bytes decoded) {
+  constexpr std::size_t kLeastAesBytes = 24;
+  if (wrap_algorithm(secret.algorithm) != WrapAlgorithm::kAesKeyWrap) {
+    return may_be_rsa_wrapped(decoded);
+  }
+  return decoded.size() >= kLeastAesBytes && decoded.size() % 8 == 0;
+}
+
+Error wrapped_without_kek(const VaultSecret& secret, Bytes decoded, const std::string& from) {
   const std::string kek = secret.kek_url.empty() ? "that it does not name" : secret.kek_url;
+  std::string hint = "give that key's private half with --kek FILE (or --kek pkcs11:...)";
+  if (fits_wrapping(secret, decoded)) {
+    hint += ", or let the vault unwrap it and add --kek-unwrapped unwrapped.json: " +
+            unwrap_call(secret, secret.value.span());
+  }
   return Error(ErrorCode::kKeyNeeded,
                fmt::format("{} is wrapped with the key-encryption key {}", from, kek))
-      .with_hint(
-          "give that key's private half with --kek FILE (or --kek pkcs11:...), or let the vault "
-          "unwrap it and add --kek-unwrapped unwrapped.json: " +
-          unwrap_call(secret, secret.value.span()));
+      .with_hint(hint);
+}
+
+// A recovery password or a passphrase that somebody stored by hand, as it stands.
+bool is_base64_by_chance(const VaultSecret& secret, Bytes decoded) {
+  if (!find_recovery_passwords(secret.value.span()).empty()) return true;
+  const bool claims_base64 = !secret.content_type.empty() || !secret.protector_id.empty();
+  return !claims_base64 && !looks_like_bek(decoded) && !is_plain_text(decoded);
 }
 
 }  // namespace
@@ -64,9 +82,12 @@ Result<SecretContent> content_of(const VaultSecret& secret, const std::string& f
     return SecretContent{SecretBytes::copy_of(secret.value.span()), ""};
   }
   if (answer || !is_wrapped(secret, decoded->span())) {
+    if (!answer && is_base64_by_chance(secret, decoded->span())) {
+      return SecretContent{SecretBytes::copy_of(secret.value.span()), ""};
+    }
     return SecretContent{std::move(*decoded), answer ? "" : ", decoded from base64"};
   }
-  if (unwrapping.kek == nullptr) return wrapped_without_kek(secret, from);
+  if (unwrapping.kek == nullptr) return wrapped_without_kek(secret, decoded->span(), from);
   auto plain = unwrap_secret(*unwrapping.kek, decoded->span(), secret.algorithm);
   if (!plain) {
     std::string where = from;

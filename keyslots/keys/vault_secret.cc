@@ -243,15 +243,17 @@ std::string vault_backup_kind(Bytes bytes) {
   constexpr std::string_view kMark = "&AzureKeyVault";
   constexpr std::size_t kHeadBytes = 128;
   const Bytes head = trimmed(bytes).first(std::min(trimmed(bytes).size(), kHeadBytes));
-  std::string text(as_text(head));
+  SecretBytes decoded;
+  std::string_view text = as_text(head);
   if (!engine::starts_with(head, 0, kMark)) {
     if (!engine::starts_with(head, 0, "JkF6dXJlS2V5VmF1bHR")) return {};  // the mark in base64
-    const auto decoded = decode_base64_secret(head.first(head.size() / 4 * 4));
+    auto inner = decode_base64_secret(head.first(head.size() / 4 * 4));
     // Cut short it may stop within the mark.
-    if (!decoded || !engine::starts_with(decoded->span(), 0, kMark)) return {};
-    text = std::string(as_text(decoded->span()));
+    if (!inner || !engine::starts_with(inner->span(), 0, kMark)) return {};
+    decoded = std::move(*inner);
+    text = as_text(decoded.span());
   }
-  const std::string_view rest = std::string_view(text).substr(kMark.size());
+  const std::string_view rest = text.substr(kMark.size());
   for (const auto& [name, kind] : {std::pair{"KeyBackup", "key"}, {"SecretBackup", "secret"}}) {
     if (rest.starts_with(name)) return kind;
   }

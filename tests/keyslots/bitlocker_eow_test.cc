@@ -96,6 +96,14 @@ TEST_F(EowTest, ASpoiltNewerRecordIsToldOfUnlessALogExplainsIt) {
   EXPECT_THAT(notices_.items()[0].where, HasSubstr("conversion log"));
 }
 
+TEST_F(EowTest, ANewestRecordThatLostItsSignatureIsToldOf) {
+  writer_.put_record(record(0), 5, {false, true, true, true, true});
+  spoil(record(1));
+  EXPECT_THAT(state().plain, ElementsAre(VolumeRange{kRegion, kChunk}, kRelocated));
+  ASSERT_EQ(notices_.items().size(), 1U);
+  EXPECT_THAT(notices_.items()[0].text, HasSubstr("newest record"));
+}
+
 TEST_F(EowTest, ARecordOfASizeThatCannotBeIsASpoiltOne) {
   for (const std::uint64_t size : {0ULL, 35ULL, 513ULL, 0xffffffffULL}) {
     writer_.put_record(record(0), 5, spec_.regions[0].bits);
@@ -188,6 +196,32 @@ TEST_F(EowTest, ASlotThatWasNotWrittenToItsEndSaysNothingHasBegun) {
     spoil(at);
     EXPECT_THAT(state().plain, ElementsAre(kTwoChunks, kShortChunk, kRelocated)) << at;
   }
+}
+
+// What it logs is all there: it says of each sector what it is, whether the chunk was touched or
+// not.
+TEST_F(EowTest, ACutSlotThatHasAllItLogsIsSettled) {
+  cut_conversion(0, 3, 50);
+  spoil(slot(0) + spec_.slot_bytes() - 512 + 4);
+  EXPECT_THAT(state().plain, ElementsAre(VolumeRange{kCutChunk + 50 * 512, 2 * kChunk - 50 * 512},
+                                         kShortChunk, kRelocated));
+}
+
+TEST_F(EowTest, AWholeSlotWithoutWhatItLogsIsToldOf) {
+  cut_conversion(0, 3, 50);
+  spoil(slot(0) + 600);
+  EXPECT_THAT(state().plain, ElementsAre(kTwoChunks, kShortChunk, kRelocated));
+  ASSERT_EQ(notices_.items().size(), 1U);
+  EXPECT_THAT(notices_.items()[0].text, HasSubstr("if it was damaged later"));
+}
+
+// The chunk was done, and the power went while that was being noted.
+TEST_F(EowTest, AnEmptySlotThatWasCutLeavesTheChunkBeforeItDone) {
+  cut_conversion(1, 4, 128);
+  writer_.put_slot(spec_, spec_.regions[0].log_at, 0, 5, 0, {});
+  spoil(slot(0) + spec_.slot_bytes() - 512 + 4);
+  EXPECT_THAT(state().plain,
+              ElementsAre(VolumeRange{kRegion + 2 * kChunk, kChunk}, kShortChunk, kRelocated));
 }
 
 TEST_F(EowTest, ASlotThatCannotBeReadIsRefused) {

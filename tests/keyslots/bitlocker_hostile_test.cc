@@ -331,6 +331,22 @@ TEST(BitlockerHostileTest, ForgedCopy) {
   EXPECT_TRUE(same_bytes(all_bytes(*opened.plain), volume.plain));
 }
 
+// All three, alike: what they say of the volume may not be believed.
+TEST(BitlockerHostileTest, AllCopiesForged) {
+  FveVolume volume = good();
+  FveVolume forged = good();
+  patch_fve(forged, 12, 3, 2);
+  patch_fve(forged, 16, 2 * kMebibyte, 8);
+  for (const std::uint64_t at : volume.metadata) {
+    const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
+    std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
+                volume.image.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  const OpenedVolume opened = open_fve(volume);
+  EXPECT_FALSE(opened.plain);
+  EXPECT_THAT(why_not(opened), HasSubstr("somebody has altered it"));
+}
+
 // The same, but the first copy says that nothing is encrypted (any more): no key would be asked
 // for, and ciphertext given for data.
 TEST(BitlockerHostileTest, ForgedCopyThatNeedsNoKey) {

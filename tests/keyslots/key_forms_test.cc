@@ -188,6 +188,33 @@ TEST_F(VaultTest, AlgorithmTagAloneDoesNotMakeItWrapped) {
   expect_bek(read_text(rest_bundle(base64(make_bek()), "Wrapped BEK", "1", kek)));
 }
 
+TEST_F(VaultTest, ARecoveryPasswordMayBeBase64Too) {
+  const std::string password = "042647-302313-590458-071500-554323-116567-412181-516978";
+  ASSERT_TRUE(keyslots::decode_base64_secret(engine::as_bytes(password)).ok());
+  const auto read =
+      read_text(R"({"value":")" + password + R"(","id":"https://v.vault.azure.net/secrets/N/1"})");
+  ASSERT_FALSE(read.secrets.empty());
+  EXPECT_EQ(read.secrets[0].kind, SecretKind::kRecoveryPassword);
+  EXPECT_TRUE(read.secrets[0].bytes.equals(engine::as_bytes(password)));
+}
+
+// What its tags say is no reason to show it to anybody, or to send it to a vault.
+TEST_F(VaultTest, WhatIsNoCiphertextIsNotGivenAwayAsOne) {
+  const std::string kek =
+      R"({"DiskEncryptionKeyEncryptionKeyURL":"https://v.vault.azure.net/keys/k/1"})";
+  const std::string passphrase = base64(test::random_bytes(127, 1));
+  for (const char* type : {"Wrapped BEK", ""}) {
+    EXPECT_THAT(readings(read_text(rest_bundle(base64(passphrase), type, "1", kek))),
+                testing::Contains("passphrase:" + passphrase))
+        << type;
+  }
+  const std::string odd = base64(test::random_bytes(41, 2));
+  const auto error = refusal(write(rest_bundle(odd, "Wrapped BEK", "1", kek)));
+  EXPECT_EQ(error.code(), ErrorCode::kKeyNeeded);
+  EXPECT_THAT(error.hint(), testing::Not(HasSubstr(odd.substr(0, 12))));
+  EXPECT_THAT(error.hint(), testing::Not(HasSubstr("unwrapkey")));
+}
+
 TEST_F(VaultTest, LinuxPassphraseInItsReadings) {
   const std::string passphrase = base64(test::random_bytes(127, 1));
   ASSERT_EQ(passphrase.size(), 172U);
@@ -319,6 +346,8 @@ TEST_F(TextTest, RawKeys) {
   EXPECT_EQ(readings(read_text(hex + "\n"))[0], "raw:" + text_of(key));
   EXPECT_EQ(readings(read(write(key)))[0], "raw:" + text_of(key));
   EXPECT_THAT(readings(read(write(key))), testing::Contains("key-file:" + text_of(key)));
+  const ByteVector fvek = test::random_bytes(66, 6);  // with its method before it
+  EXPECT_EQ(readings(read(write(fvek)))[0], "raw:" + text_of(fvek));
 }
 
 TEST_F(TextTest, TypedRecoveryPasswordIsBoth) {
