@@ -379,7 +379,7 @@ TEST_F(TextTest, DescriptionsNeverShowTheKey) {
     ASSERT_TRUE(about.ok());
     ASSERT_EQ(about->size(), 1U);
     std::string all = about->front().what;
-    for (const auto& [name, text] : about->front().facts) all += "\n" + name + " " + text;
+    for (const auto& [name, text] : about->front().facts) all += fmt::format("\n{} {}", name, text);
     EXPECT_THAT(all, HasSubstr("protector " + std::string(test::kTestProtector)));
     EXPECT_THAT(all, HasSubstr("key created 2025-09-13 14:00:16"));
     EXPECT_THAT(all, testing::Not(HasSubstr(value.substr(160, 20))));

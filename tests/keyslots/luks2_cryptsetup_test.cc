@@ -55,6 +55,7 @@ TEST_F(Luks2Cryptsetup, EveryKeyDerivation) {
       "sha1",     "sha224",   "sha256",      "sha384",      "sha512",    "sha3-224", "sha3-256",
       "sha3-384", "sha3-512", "blake2b-512", "blake2s-256", "ripemd160", "whirlpool"};
   std::vector<std::string> options;
+  options.reserve(hashes.size());
   for (const std::string& hash : hashes) options.push_back(kCheapPbkdf2 + ("--hash " + hash));
   for (const char* kind : {"argon2i", "argon2id"}) {
     for (const char* lanes : {"1", "2", "4"}) {
