@@ -4,9 +4,11 @@
 //
 // The key is the PEM file that LATCHKEY_MOCK_KEY names. LATCHKEY_MOCK_LOG names a file to which
 // each decryption appends the mechanism, so that a test can see what was used.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -29,9 +31,10 @@ bool matches = false;
 CK_MECHANISM_TYPE decrypting = CK_UNAVAILABLE_INFORMATION;
 bool with_sha256 = false;
 
-void pad(unsigned char* field, std::size_t size, const char* text) {
-  std::memset(field, ' ', size);
-  std::memcpy(field, text, std::strlen(text));
+// Fixed fields: blanks, and no null at the end.
+void pad(unsigned char* field, std::size_t size, std::string_view text) {
+  std::fill_n(field, size, ' ');
+  std::copy(text.begin(), text.end(), field);
 }
 
 void log_use(const char* mechanism) {
