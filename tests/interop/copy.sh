@@ -274,8 +274,9 @@ interrupted_by() { # SIGNAL COMMAND...: when it is in the middle of copying
   await ignores_no_more $pid || fail "it does not start"
   kill "-$1" $pid
 }
-ignores_no_more() { # SIGTERM is blocked once the copy runs
+ignores_no_more() { # SIGTERM is blocked once the copy runs; and while the shell forks
   local mask
+  [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$(basename "$LATCHKEY")" ] || return 1
   mask=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status" 2>/dev/null) && [ $((0x${mask:-0} & 0x4000)) != 0 ]
 }
 interrupted_by INT "$LATCHKEY" copy disk.vhd "$slow" --passphrase-file first
