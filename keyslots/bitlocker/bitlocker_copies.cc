@@ -240,23 +240,24 @@ Result<std::optional<FoundBitlocker>> find_bitlocker(BlockDevice& device, Notice
   Notices of_copies;
   CopyReader reader(device, of_copies);
   std::optional<Error> error;
+  BitlockerBootSector known;
   if (!boot) {
     error = std::move(boot).error();
   } else {
-    reader.read((*boot)->metadata_offsets);
+    known = std::move(**boot);
+    reader.read(known.metadata_offsets);
     auto copies = reader.take();
     if (!copies.empty()) {
       notices.append(of_copies);
       FoundBitlocker found;
-      found.boot = std::move(**boot);
+      found.boot = std::move(known);
       found.copies = std::move(copies);
       found.sector_bytes = sector_bytes_of(found.boot, found.copies.front());
       return std::optional(std::move(found));
     }
     error = reader.why_none();
   }
-  auto searched =
-      search(device, device.size_bytes(), boot ? **boot : BitlockerBootSector(), notices);
+  auto searched = search(device, device.size_bytes(), known, notices);
   if (!searched || *searched) return searched;
   notices.append(of_copies);
   return std::move(*error).within(kWhere);
