@@ -98,7 +98,7 @@ Result<SecretContent> fetch(const FetchOptions& options, const VaultUrl& url) {
   const auto secret = secret_in(*bundle, "secret " + url.name);
   if (!secret) return secret.error();
   const auto decoded = keyslots::decode_base64_secret(secret->value.span());
-  if (*kek == nullptr && decoded && keyslots::is_wrapped(*secret, decoded->span())) {
+  if (*kek == nullptr && decoded && keyslots::may_be_sent_to_vault(*secret, decoded->span())) {
     return unwrap_by_vault(vault, url, *secret);
   }
   return keyslots::content_of(*secret, "secret " + url.name, {.kek = kek->get()});

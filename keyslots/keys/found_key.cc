@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "keyslots/keys/key_file.h"
+#include "keyslots/keys/key_wrap.h"
 #include "keyslots/keys/secret_text.h"
 
 namespace latchkey::keyslots {
@@ -114,8 +115,16 @@ bool may_be_rsa_wrapped(Bytes bytes) noexcept {
   return size_fits && !is_plain_text(bytes);
 }
 
+bool may_be_sent_to_vault(const VaultSecret& secret, Bytes decoded) {
+  constexpr std::size_t kLeastAesBytes = 24;
+  if (!is_wrapped(secret, decoded)) return false;
+  if (wrap_algorithm(secret.algorithm) != WrapAlgorithm::kAesKeyWrap) {
+    return may_be_rsa_wrapped(decoded);
+  }
+  return decoded.size() >= kLeastAesBytes && decoded.size() % 8 == 0;
+}
+
 bool is_wrapped(const VaultSecret& secret, Bytes decoded) {
-  // Whatever the tags say: what is no secret's ciphertext must never be sent, or shown, as one.
   if (secret.form == VaultSecret::Form::kUnwrapAnswer || looks_like_bek(decoded) ||
       is_plain_text(decoded)) {
     return false;

@@ -36,10 +36,14 @@ engine::Result<std::vector<FoundKey>> look_into_key_file(const std::string& path
 engine::Result<std::vector<FoundKey>> look_into_key_bytes(engine::SecretBytes whole,
                                                           const std::string& from);
 
-// Is the secret's value, decoded from base64, still wrapped? A whole BEK is not, whatever is
-// written beside it; then the content type decides, then whether a KEK is named, then the bytes.
-// That an algorithm is named does not: scripts write it beside plain secrets, too.
+// Is the secret's value, decoded from base64, still wrapped? A BEK and plain text are not, whatever
+// is written beside them; then the content type decides, then whether a KEK is named, then the
+// bytes. That an algorithm is named does not: scripts write it beside plain secrets, too.
 bool is_wrapped(const VaultSecret& secret, engine::Bytes decoded);
+
+// Is it wrapped, and of the size that a wrapped key has? Only that is sent to a vault to be
+// unwrapped, or shown for that: anything else may be a secret in the clear with wrong tags.
+bool may_be_sent_to_vault(const VaultSecret& secret, engine::Bytes decoded);
 
 // As many bytes as an RSA key of 2048, 3072 or 4096 bits gives, and not text.
 bool may_be_rsa_wrapped(engine::Bytes bytes) noexcept;

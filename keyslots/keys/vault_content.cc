@@ -35,19 +35,10 @@ std::string unwrap_call(const VaultSecret& secret, Bytes value) {
       algorithm ? secret.algorithm : name_of(WrapAlgorithm::kRsaOaep), text);
 }
 
-// As many bytes as a wrapped key has? What has others may be anything, a secret in the clear too.
-bool fits_wrapping(const VaultSecret& secret, Bytes decoded) {
-  constexpr std::size_t kLeastAesBytes = 24;
-  if (wrap_algorithm(secret.algorithm) != WrapAlgorithm::kAesKeyWrap) {
-    return may_be_rsa_wrapped(decoded);
-  }
-  return decoded.size() >= kLeastAesBytes && decoded.size() % 8 == 0;
-}
-
 Error wrapped_without_kek(const VaultSecret& secret, Bytes decoded, const std::string& from) {
   const std::string kek = secret.kek_url.empty() ? "that it does not name" : secret.kek_url;
   std::string hint = "give that key's private half with --kek FILE (or --kek pkcs11:...)";
-  if (fits_wrapping(secret, decoded)) {
+  if (may_be_sent_to_vault(secret, decoded)) {
     hint += ", or let the vault unwrap it and add --kek-unwrapped unwrapped.json: " +
             unwrap_call(secret, secret.value.span());
   }

@@ -27,6 +27,11 @@ for name in plain busy shaky; do secret $name "$(base64 -w0 passphrase)" ''; don
 secret wrapped "$(url64 <wrapped)" "$vault/keys/kek/0011"
 secret gone "$(url64 <wrapped)" "$vault/keys/other/1"
 secret elsewhere "$(url64 <wrapped)" https://vault.example.com/keys/kek/0011
+# In the clear, whatever their tags say.
+secret mistagged "$(base64 -w0 passphrase)" "$vault/keys/kek/0011"
+secret odd "$(head -c 41 /dev/urandom | base64 -w0)" "$vault/keys/kek/0011"
+password=042647-302313-590458-071500-554323-116567-412181-516978 # is base64, too
+secret recovery $password ''
 printf 'eyJ0.stand-in.token\n' >token
 printf 'expired\n' >stale
 
@@ -77,6 +82,14 @@ echo "== what is not even asked"
 : >requests
 expect 1 'the token for 127.0.0.1 is not sent there' new $vault/secrets/elsewhere --token-file token
 [ "$(wc -l <requests)" = 1 ] || fail "the token went elsewhere: $(cat requests)"
+: >requests
+new $vault/secrets/mistagged --token-file token >out
+cmp new.key passphrase
+expect 3 'is wrapped with the key-encryption key' new $vault/secrets/odd --token-file token
+new $vault/secrets/recovery --token-file token >out
+[ "$(cat new.key)" = $password ] || fail "the recovery password was decoded"
+[ "$(grep -c ^GET requests)" = 3 ] && [ "$(wc -l <requests)" = 3 ] ||
+  fail "a secret in the clear was sent to the vault: $(cat requests)"
 : >requests
 expect 2 'exists already' run $vault/secrets/plain -o plain.key --token-file token
 expect 2 'by https only' new http://v.vault.azure.net/secrets/plain --token-file token
