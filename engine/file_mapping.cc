@@ -1,6 +1,5 @@
 #include "engine/file_mapping.h"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>

@@ -220,7 +220,8 @@ class BitlockerVolume final : public VolumeHeader {
       if (metadata.crc_holds && !metadata.sealed_hash.empty()) {
         return Error(ErrorCode::kDamaged,
                      "no copy of its metadata is what its maker sealed with the volume's master "
-                     "key: somebody has altered it, and what it says of the volume may be false");
+                     "key: somebody has altered it, and what it says of the volume may be false")
+            .with_hint("copy the image again from where it came from, and compare");
       }
     }
     std::optional<Error> first_error;

@@ -192,11 +192,12 @@ std::uint32_t sector_bytes_of(const BitlockerBootSector& boot, const BitlockerMe
   return kUsual;
 }
 
-FoundBitlocker found_with(BitlockerBootSector boot, bool damaged, CopyReader& reader) {
+FoundBitlocker found_with(BitlockerBootSector boot, bool damaged,
+                          std::vector<BitlockerMetadata> copies) {
   FoundBitlocker found;
   found.boot = std::move(boot);
   found.boot_damaged = damaged;
-  found.copies = reader.take();
+  found.copies = std::move(copies);
   found.sector_bytes = sector_bytes_of(found.boot, found.copies.front());
   return found;
 }
@@ -220,7 +221,7 @@ Result<std::optional<FoundBitlocker>> search(BlockDevice& device, std::uint64_t 
   boot.metadata_offsets.assign(hit.copy->offsets.begin(), hit.copy->offsets.end());
   CopyReader reader(device, notices);
   reader.read(boot.metadata_offsets);
-  return std::optional(found_with(std::move(boot), true, reader));
+  return std::optional(found_with(std::move(boot), true, reader.take()));
 }
 
 }  // namespace
@@ -249,11 +250,7 @@ Result<std::optional<FoundBitlocker>> find_bitlocker(BlockDevice& device, Notice
     auto copies = reader.take();
     if (!copies.empty()) {
       notices.append(of_copies);
-      FoundBitlocker found;
-      found.boot = std::move(known);
-      found.copies = std::move(copies);
-      found.sector_bytes = sector_bytes_of(found.boot, found.copies.front());
-      return std::optional(std::move(found));
+      return std::optional(found_with(std::move(known), false, std::move(copies)));
     }
     error = reader.why_none();
   }

@@ -1,6 +1,5 @@
 // The kernel tells of lost pages once, to one of those who sync. Whoever syncs at the same time
 // must not be told that all is well. An executable of its own: it brings its own fdatasync().
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>

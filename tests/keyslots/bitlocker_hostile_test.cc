@@ -315,17 +315,20 @@ TEST(BitlockerHostileTest, CopiesWithoutSignature) {
   EXPECT_THAT(why_not(open_fve(volume)), HasSubstr("no signature"));
 }
 
+// All of the copy at `at` becomes that of `forged`, but for the sealed hash.
+void forge_copy(FveVolume& volume, const FveVolume& forged, std::uint64_t at) {
+  const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
+  std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
+              volume.image.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
 // Somebody changed the first copy and its sum; the hash under the VMK tells.
 TEST(BitlockerHostileTest, ForgedCopy) {
   FveVolume volume = good();
   FveVolume forged = good();
   patch_fve(forged, 12, 3, 2);              // paused ...
   patch_fve(forged, 16, 2 * kMebibyte, 8);  // ... half-way: the rest would be given as it lies
-  const std::uint64_t at = volume.metadata[0];
-  const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
-  // All of the forged copy but the sealed hash.
-  std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
-              volume.image.begin() + static_cast<std::ptrdiff_t>(at));
+  forge_copy(volume, forged, volume.metadata[0]);
   const OpenedVolume opened = open_fve(volume);
   ASSERT_TRUE(opened.plain) << why_not(opened);
   EXPECT_TRUE(same_bytes(all_bytes(*opened.plain), volume.plain));
@@ -337,11 +340,7 @@ TEST(BitlockerHostileTest, AllCopiesForged) {
   FveVolume forged = good();
   patch_fve(forged, 12, 3, 2);
   patch_fve(forged, 16, 2 * kMebibyte, 8);
-  for (const std::uint64_t at : volume.metadata) {
-    const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
-    std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
-                volume.image.begin() + static_cast<std::ptrdiff_t>(at));
-  }
+  for (const std::uint64_t at : volume.metadata) forge_copy(volume, forged, at);
   const OpenedVolume opened = open_fve(volume);
   EXPECT_FALSE(opened.plain);
   EXPECT_THAT(why_not(opened), HasSubstr("somebody has altered it"));
@@ -353,10 +352,7 @@ TEST(BitlockerHostileTest, ForgedCopyThatNeedsNoKey) {
   FveVolume volume = good();
   FveVolume forged = good();
   patch_fve(forged, 12, 1, 2);
-  const std::uint64_t at = volume.metadata[0];
-  const std::uint64_t info = fve_get(forged.image, at + 8, 2) * 16;
-  std::copy_n(forged.image.begin() + static_cast<std::ptrdiff_t>(at), info + 8,
-              volume.image.begin() + static_cast<std::ptrdiff_t>(at));
+  forge_copy(volume, forged, volume.metadata[0]);
   const OpenedVolume opened = open_fve(volume);
   EXPECT_FALSE(opened.plain);
   EXPECT_THAT(why_not(opened), HasSubstr("disagree"));
