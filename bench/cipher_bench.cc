@@ -1,6 +1,8 @@
-// Sector ciphers alone, in cache: how fast each mode, sector size and variant is on one core, and
-// the bare AES rounds that no kernel can beat.
+// Sector ciphers alone: how fast each mode, sector size and variant is on one core in cache, the
+// bare AES rounds that no kernel can beat, and XTS on ciphertext that has to come from memory, as
+// out of the page cache: lent, or copied first.
 //   build/release/bench/cipher_bench --benchmark_min_time=0.5 --benchmark_filter=avx512/aes-xts
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +47,38 @@ void run(benchmark::State& state, std::string_view variant, const std::string& n
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kCallBytes));
 }
 
+// Larger than any cache that a core has to itself.
+const std::vector<std::byte>& ciphertext_in_memory() {
+  static const std::vector<std::byte> bytes = pattern(std::size_t{256} << 20);
+  return bytes;
+}
+
+void run_from_memory(benchmark::State& state, std::string_view variant, bool copied_first) {
+  constexpr std::size_t kPieceBytes = 128 * 1024;  // as a layer of a volume has them
+  CipherSpec spec = *parse_cipher_spec("aes-xts-plain64");
+  spec.sector_bytes = static_cast<std::uint32_t>(state.range(0));
+  const auto cipher = make_sector_cipher(spec, SecretBytes::copy_of(pattern(64)), variant);
+  if (!cipher) {
+    state.SkipWithError(cipher.error().message().c_str());
+    return;
+  }
+  const Bytes all(ciphertext_in_memory());
+  std::vector<std::byte> plain(kPieceBytes);
+  std::size_t at = 0;
+  for (auto _ : state) {
+    const Bytes piece = all.subspan(at, kPieceBytes);
+    if (copied_first) {
+      std::copy(piece.begin(), piece.end(), plain.begin());
+      (*cipher)->decrypt(0, plain, plain);
+    } else {
+      (*cipher)->decrypt(0, piece, plain);
+    }
+    at = (at + kPieceBytes) % all.size();
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kPieceBytes));
+}
+
 struct Case {
   const char* cipher;
   std::size_t key_bytes;
@@ -82,6 +116,17 @@ const int registered = [] {
           ->ArgName("key")
           ->Arg(128)
           ->Arg(256);
+    }
+    for (const bool copied_first : {false, true}) {
+      const std::string name =
+          std::string(variant) + "/from-memory/" + (copied_first ? "copied-first" : "lent");
+      benchmark::RegisterBenchmark(name.c_str(),
+                                   [variant, copied_first](benchmark::State& state) {
+                                     run_from_memory(state, variant, copied_first);
+                                   })
+          ->ArgName("sector")
+          ->Arg(512)
+          ->Arg(4096);
     }
     for (const Case& c : kCases) {
       for (const bool decrypt : {true, false}) add(variant, c, decrypt);
