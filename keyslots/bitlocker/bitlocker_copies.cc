@@ -26,7 +26,7 @@ using namespace std::string_view_literals;
 
 constexpr const char* kWhere = "bitlocker metadata";
 constexpr std::size_t kSearchStep = 512;
-constexpr std::size_t kSearchPieceBytes = std::size_t{1024} * 1024;
+constexpr std::uint64_t kSearchPieceBytes = std::uint64_t{1024} * 1024;
 constexpr std::size_t kMaxSearchHits = 64;  // an image full of signatures is not read for ever
 constexpr std::string_view kEowSignature = "FVE-EOW\0"sv;
 
@@ -135,18 +135,29 @@ class Search {
   SearchResult run() {
     std::vector<std::byte> piece(kSearchPieceBytes);
     for (std::uint64_t at = 0; at < end_ && !done(at);) {
-      const std::uint64_t length = std::min<std::uint64_t>(piece.size(), end_ - at);
-      const engine::Extent extent = device_.extent_at(at, length);
-      const bool empty = extent.reads_as_zero && extent.length > 0;
-      const std::uint64_t step = empty ? extent.length : length;
-      const auto bytes = std::span(piece).first(static_cast<std::size_t>(length));
-      if (!empty && device_.read(at, bytes).ok()) look_through(bytes, at);
-      at += step;
+      if (const std::uint64_t zeros = zeros_at(at); zeros > 0) {
+        at += zeros;
+        continue;
+      }
+      const auto bytes =
+          std::span(piece).first(static_cast<std::size_t>(std::min(kSearchPieceBytes, end_ - at)));
+      if (device_.read(at, bytes).ok()) look_through(bytes, at);
+      at += bytes.size();
     }
     return std::move(result_);
   }
 
  private:
+  // Whole steps that need not be read. Asked once an extent: where the next hole is, some file
+  // systems find out page by page.
+  std::uint64_t zeros_at(std::uint64_t at) {
+    if (at < data_end_) return 0;
+    const engine::Extent extent = device_.extent_at(at, end_ - at);
+    const std::uint64_t zeros = extent.reads_as_zero ? extent.length : 0;
+    if (zeros < kSearchStep) data_end_ = at + extent.length;
+    return zeros / kSearchStep * kSearchStep;
+  }
+
   void look_through(Bytes bytes, std::uint64_t offset) {
     for (std::size_t at = 0; at + kSearchStep <= bytes.size(); at += kSearchStep) {
       if (!result_.eow_offsets && engine::starts_with(bytes, at, kEowSignature)) {
@@ -174,6 +185,7 @@ class Search {
 
   BlockDevice& device_;
   const std::uint64_t end_;
+  std::uint64_t data_end_ = 0;  // what lies before has to be read
   SearchResult result_;
   std::size_t hits_ = 0;
 };
@@ -236,7 +248,8 @@ Result<std::optional<FoundBitlocker>> find_bitlocker(BlockDevice& device, Notice
   if (boot && !*boot) {
     // Only where nothing explains what is there: most partitions are none of ours.
     if (!engine::identify_content(device).empty()) return std::optional<FoundBitlocker>();
-    return search(device, kBitlockerSearchBytes, {}, notices);
+    const bool wiped = std::ranges::all_of(sector, [](std::byte b) { return b == std::byte{}; });
+    return search(device, wiped ? kBitlockerSearchBytes : kBitlockerGlanceBytes, {}, notices);
   }
   Notices of_copies;
   CopyReader reader(device, of_copies);

@@ -2,8 +2,10 @@
 //
 // The boot sector names three copies (Vista's one, and that the others). Where it is damaged but
 // still BitLocker's, the whole device is searched for a copy, and for the record of an
-// encrypt-on-write conversion, which only the boot sector names; where nothing is left of it, the
-// first GiB. One thread; reads the device while the volume is opened.
+// encrypt-on-write conversion, which only the boot sector names; where it was wiped, the first GiB;
+// where something unknown is in its place, as in many images that are none of BitLocker's, the
+// first 64 MiB, in which Windows often has a copy. One thread; reads the device while the volume is
+// opened.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,7 @@ struct FoundBitlocker {
 };
 
 inline constexpr std::uint64_t kBitlockerSearchBytes = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t kBitlockerGlanceBytes = std::uint64_t{64} << 20;
 
 // Nothing where the device holds no BitLocker volume. kDamaged where it does, but no copy of its
 // metadata is sound; kNotSupported where all are of a version that is not known. Whatever was got
