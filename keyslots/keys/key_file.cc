@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/bytes.h"
 #include "keyslots/keys/secret_text.h"
 
 namespace latchkey::keyslots {
@@ -114,8 +115,11 @@ Result<Secret> read_key_file(const std::string& path, std::uint64_t offset,
   if (!bytes) return std::move(bytes).error();
   if (bytes->empty()) return Error(ErrorCode::kUsage, "key file " + path + " is empty");
   if (bytes->size() > kMaxKeyFileBytes) {
+    const bool disk = offset == 0 && engine::starts_with(bytes->span(), 510, "\x55\xAA");
     return Error(ErrorCode::kUsage, path + " is larger than 8 MiB: not a key file")
-        .with_hint("a part of it can be used: --key-file-offset N --key-file-size N");
+        .with_hint(disk ? "it looks like a disk: latchkey mount " + path +
+                              " DIR, then --key DIR takes the BEK files in it"
+                        : "a part of it can be used: --key-file-offset N --key-file-size N");
   }
   if (length_bytes && bytes->size() < *length_bytes) {
     return Error(ErrorCode::kUsage, path + " is shorter than --key-file-size asks for");

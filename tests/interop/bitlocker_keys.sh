@@ -58,6 +58,9 @@ expect 3 "tried" "$LATCHKEY" serve volume.img --key other/recovery.0 --run true
 expect 3 "tried" "$LATCHKEY" serve volume.img --key other/bek.0 --run true
 printf 'gruesse' >phrase
 expect 3 "tried" "$LATCHKEY" serve volume.img --passphrase-file phrase --run true
+cp zeros key.disk
+truncate -s 9M key.disk
+expect 2 'latchkey mount key.disk DIR, then --key DIR' "$LATCHKEY" serve volume.img --key key.disk --run true
 printf 'Gr\xfc\xdfe' >phrase
 expect 2 "UTF-8" "$LATCHKEY" serve volume.img --passphrase-file phrase --run true
 expect 3 "tried" "$LATCHKEY" serve volume.img --key other/vmk --run true
