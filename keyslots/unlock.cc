@@ -236,19 +236,17 @@ class Search {
     return pairs;
   }
 
-  Result<void> try_in_turn(const std::vector<Pair>& pairs) {
+  void try_in_turn(const std::vector<Pair>& pairs) {
     for (const Pair& pair : pairs) {
-      if (complete()) return {};
+      if (complete()) return;
       if (!takes_part(*pair.protector)) continue;
-      auto done = settle(pair, header_.try_secret(*pair.protector, *pair.secret, options_.limits));
-      if (!done) return done;
+      settle(pair, header_.try_secret(*pair.protector, *pair.secret, options_.limits));
     }
-    return {};
   }
 
   // The same answer as in turn, for volumes with one key: pairs behind one that settles it are not
   // begun any more, and their results do not count.
-  Result<void> try_together(const std::vector<Pair>& pairs) {
+  void try_together(const std::vector<Pair>& pairs) {
     std::vector<std::optional<Result<SecretBytes>>> results(pairs.size());
     std::atomic<std::size_t> next{0};
     std::atomic<std::size_t> settled{pairs.size()};
@@ -256,7 +254,7 @@ class Search {
       for (std::size_t i = next++; i < pairs.size() && i < settled; i = next++) {
         results[i].emplace(
             header_.try_secret(*pairs[i].protector, *pairs[i].secret, options_.limits));
-        if (!*results[i] && may_go_on(results[i]->error())) continue;
+        if (!*results[i]) continue;
         std::size_t before = settled;
         while (i < before && !settled.compare_exchange_weak(before, i)) {
         }
@@ -273,22 +271,18 @@ class Search {
       work();
     }
     for (std::size_t i = 0; i < pairs.size() && !complete(); ++i) {
-      if (auto done = settle(pairs[i], std::move(*results[i])); !done) return done;
+      settle(pairs[i], std::move(*results[i]));
     }
-    return {};
   }
 
   std::map<unsigned, FoundKey> found;  // by index of the volume key
   Attempts attempts;
   std::optional<Error> source_error;
   std::optional<Error> open_door_error;
-  std::optional<Error> misfit;  // the first secret that cannot be one of its kind
+  std::optional<Error> misfit;   // the first secret that cannot be one of its kind
+  std::optional<Error> failure;  // the first protector that something else kept from being tried
 
  private:
-  static bool may_go_on(const Error& error) {
-    return error.code() == ErrorCode::kWrongKey || error.code() == ErrorCode::kUsage;
-  }
-
   bool takes_part(const Protector& protector) const {
     return protector.unusable.empty() && !found.contains(protector.opens);
   }
@@ -299,16 +293,17 @@ class Search {
                            protector.number});
   }
 
-  Result<void> settle(const Pair& pair, Result<SecretBytes> result) {
+  void settle(const Pair& pair, Result<SecretBytes> result) {
     attempts.add(*pair.secret, *pair.protector);
     if (result) {
       add(*pair.protector, std::move(*result), pair.secret->label);
-      return {};
+      return;
     }
     Error error = std::move(result).error().within(pair.protector->label);
-    if (!may_go_on(error)) return error;
-    if (error.code() == ErrorCode::kUsage && !misfit) misfit = std::move(error);
-    return {};
+    if (error.code() == ErrorCode::kWrongKey) return;
+    // Another may fit all the same.
+    std::optional<Error>& kept = error.code() == ErrorCode::kUsage ? misfit : failure;
+    if (!kept) kept = std::move(error);
   }
 
   const VolumeHeader& header_;
@@ -347,14 +342,14 @@ Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
   if (!search.complete()) {
     const auto pairs = search.pairs_of(*order, ring);
     const bool together = header.tries_in_parallel() && header.key_count() == 1;
-    auto done = together ? search.try_together(pairs) : search.try_in_turn(pairs);
-    if (!done) return std::move(done).error();
+    together ? search.try_together(pairs) : search.try_in_turn(pairs);
     if (!search.complete()) {
       if (search.source_error) return std::move(*search.source_error);
       if (search.attempts.empty() && search.open_door_error) {
         return std::move(*search.open_door_error);
       }
       if (search.attempts.empty()) return nothing_tried(header, *order, !ring.empty());
+      if (search.failure) return std::move(*search.failure);
       if (search.misfit) return std::move(*search.misfit);
       return no_key_fits(header, search);
     }

@@ -1,7 +1,7 @@
 // The rule of unlocking, in one place for every format: protectors that need no secret come first;
-// a wrong key means the next pair (protector, secret), and so does a secret that cannot be one
-// (kUsage: a file has several readings), which is said if nothing opens; any other error stops; the
-// final error lists what was tried and says what to do next. Pairs that name each other go first.
+// a pair (protector, secret) that does not open means the next one. If none does, what kept a
+// protector from being tried at all is said, or that a secret cannot be one (kUsage: a file has
+// several readings), else what was tried and what to do next. Pairs that name each other go first.
 #pragma once
 
 #include <optional>

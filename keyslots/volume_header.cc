@@ -61,10 +61,17 @@ Result<std::vector<StoredSecret>> VolumeHeader::stored_secrets(
 
 Result<std::unique_ptr<VolumeHeader>> probe_volume(const VolumeSource& source,
                                                    engine::Notices& notices) {
+  // What cannot be read is no answer yet: a second copy may lie elsewhere.
+  std::optional<Error> unread;
   for (const Probe probe : kProbes) {
     auto header = probe(source, notices);
+    if (!header && header.error().code() == ErrorCode::kSystem) {
+      if (!unread) unread = std::move(header).error();
+      continue;
+    }
     if (!header || *header != nullptr) return header;
   }
+  if (unread) return std::move(*unread);
   return std::unique_ptr<VolumeHeader>();
 }
 

@@ -115,8 +115,8 @@ class VolumeHeader {
   virtual bool tries_in_parallel() const { return false; }
 
   // One secret on one protector: the volume key it opens, verified against the header's digest.
-  // kWrongKey, kUsage (no such secret can be): try the next pair. Anything else stops the
-  // unlocking. Spends at most `limits`.
+  // kWrongKey; kUsage: no such secret can be; anything else: the protector could not be tried.
+  // Spends at most `limits`.
   virtual engine::Result<engine::SecretBytes> try_secret(const Protector& protector,
                                                          const Secret& secret,
                                                          const KdfLimits& limits) const = 0;

@@ -1,4 +1,5 @@
 // latchkey header: backup, restore, check and repair the header of a LUKS volume.
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -54,8 +55,9 @@ Result<void> backup(const HeaderOptions& options) {
 }
 
 // Nothing is changed before what is there has been put aside.
-Result<void> save_what_is_there(const HeaderOptions& options, const LuksTarget& target) {
-  const auto bytes = keyslots::read_luks_header_place(*target.header_device);
+Result<void> save_what_is_there(const HeaderOptions& options, const LuksTarget& target,
+                                std::uint64_t at_least_bytes = 0) {
+  const auto bytes = keyslots::read_luks_header_place(*target.header_device, at_least_bytes);
   if (!bytes) return bytes.error();
   return save(options.backup, *bytes);
 }
@@ -86,6 +88,13 @@ Result<std::vector<std::byte>> read_backup(const std::string& path) {
   return bytes;
 }
 
+// As a file does whose header was wiped.
+bool begins_with_zeros(engine::BlockDevice& device) {
+  std::vector<std::byte> bytes(std::min<std::uint64_t>(device.size_bytes(), 4096));
+  return device.read(0, bytes).ok() &&
+         std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+}
+
 // Does the backup belong to what is there, as far as that can still be told?
 Result<void> check_belongs(const HeaderOptions& options, const LuksTarget& target,
                            const std::vector<std::byte>& backup) {
@@ -97,14 +106,37 @@ Result<void> check_belongs(const HeaderOptions& options, const LuksTarget& targe
   if (*saved == nullptr || !(*saved)->facts().format.starts_with("LUKS")) {
     return Error(ErrorCode::kDamaged, options.file + " holds no LUKS header");
   }
+  const bool apart = target.header_device != target.region->device;
+  const std::uint64_t payload = (*saved)->facts().payload_offset;
+  constexpr std::uint64_t kRounding = 4096;  // of a backup's length
+  if (!apart && payload + kRounding < backup.size() && !options.force) {
+    return Error(ErrorCode::kRefused,
+                 payload == 0 ? options.file +
+                                    " is of a header that is kept apart from its data: it would "
+                                    "be written over the data"
+                              : fmt::format("{} is longer than what lies before its data, at byte "
+                                            "{}: it would be written over the data",
+                                            options.file, payload))
+        .with_hint(payload == 0 ? "name the file that is the header: --header FILE" : "");
+  }
   const auto& present = target.region->volume;
-  const std::string& content = target.region->content.type;
+  const std::string content = apart ? "" : target.region->content.type;
   if (!content.empty() && content != "crypto_LUKS" && !options.force) {
     return Error(ErrorCode::kRefused, fmt::format("{} holds {}, which the header would overwrite",
                                                   target.name(), content))
         .with_hint("--force does it all the same");
   }
   if (!present || !present->header) {
+    if (apart && !options.force && target.region->content.type == "crypto_LUKS") {
+      return Error(ErrorCode::kRefused, fmt::format("{} has a header of its own, and {} holds none",
+                                                    target.name(), options.keys.header))
+          .with_hint("--force writes the header into it all the same");
+    }
+    if (apart && !options.force && !begins_with_zeros(*target.header_device)) {
+      return Error(ErrorCode::kRefused, "there is something in " + options.keys.header +
+                                            ", and no header that can be recognised")
+          .with_hint("is it the right file? --force writes the header over it");
+    }
     warn("the header that is there cannot be used: nothing tells whether the backup belongs to it");
     return {};
   }
@@ -135,8 +167,9 @@ Result<void> restore(const HeaderOptions& options) {
       fmt::format("Replace the header of {} by {}? Keys that only the present one knows are lost.",
                   engine::printable(target->name()), engine::printable(options.file));
   if (auto sure = confirm(options, question); !sure) return sure;
-  if (auto saved = save_what_is_there(options, *target); !saved) return saved;
-  if (auto done = keyslots::restore_luks_header(*target->header_device, *bytes); !done) return done;
+  if (auto saved = save_what_is_there(options, *target, bytes->size()); !saved) return saved;
+  auto done = keyslots::restore_luks_header(*target->header_device, *bytes, options.force);
+  if (!done) return done;
   fmt::print("the header of {} is that of {}\n", target->name(), options.file);
   return {};
 }
@@ -217,7 +250,8 @@ void add_header_option(CLI::App& command, HeaderOptions& options) {
 }
 
 void add_change_options(CLI::App& command, HeaderOptions& options) {
-  command.add_option("--backup", options.backup, "put aside what is there in FILE, a new one")
+  command
+      .add_option("--backup", options.backup, "put aside what is there in FILE, a new one (needed)")
       ->required()
       ->type_name("FILE");
   command.add_flag("--yes", options.yes, "do not ask");
@@ -245,7 +279,8 @@ void add_header_command(CLI::App& app, int& exit_status) {
   command->add_option("FILE", options->file, "the backup")->required()->type_name("");
   add_header_option(*command, *options);
   add_change_options(*command, *options);
-  command->add_flag("--force", options->force, "though it is not of this volume");
+  command->add_flag("--force", options->force,
+                    "though it is not of this volume, or a power cut would leave neither");
   command->callback([options, &exit_status] { exit_status = status_of(restore(*options)); });
 
   options = std::make_shared<HeaderOptions>();

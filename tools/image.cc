@@ -118,11 +118,12 @@ Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
     if (!chosen) return std::move(chosen).error();
     with_header = *chosen;
     probe_region(*with_header, *header, image.notices);
-    if (!with_header->volume) {
+    if (!with_header->volume && !options.any_header) {
       return Error(ErrorCode::kDamaged, "--header: no volume header is in " + options.header_path)
           .with_hint("a detached LUKS header begins with the letters LUKS");
     }
-    warn_of_other_header(*with_header, image.notices);
+    if (with_header->volume) warn_of_other_header(*with_header, image.notices);
+    image.header_device = *header;
   }
   if (image.partitions.empty() && with_header != &image.disk) {
     probe_region(image.disk, nullptr, image.notices);

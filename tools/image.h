@@ -80,7 +80,8 @@ struct FoundLogicalVolume {
 
 struct Image {
   std::string path;
-  std::string header_path;  // as given with --header, else empty
+  std::string header_path;          // as given with --header, else empty
+  engine::DevicePtr header_device;  // what that names; else null
   std::uint64_t file_bytes = 0;
   engine::Container container;
   engine::PartitionTable table;
@@ -101,6 +102,7 @@ struct SurveyOptions {
   std::string header_path;            // a detached header
   bool write_header = false;          // it is what will be written
   std::optional<unsigned> partition;  // the one that is meant, where the user said so
+  bool any_header = false;            // there need not be one in it
 };
 
 engine::Result<Image> survey_image(const std::string& path, const SurveyOptions& options);

@@ -17,8 +17,10 @@ namespace {
 
 constexpr int kPassphraseTries = 3;
 
-Result<Image> survey(const TargetOptions& options, const std::string& header_path, TargetUse use) {
+Result<Image> survey(const TargetOptions& options, const std::string& header_path, TargetUse use,
+                     bool any_header) {
   SurveyOptions survey;
+  survey.any_header = any_header;
   const bool write = use == TargetUse::kWrite;
   survey.header_path = header_path;
   survey.write_header = write && !header_path.empty();
@@ -89,9 +91,11 @@ std::string LuksTarget::name() const {
   return region->number == 0 ? image->path : image->path + " " + region->name();
 }
 
-Result<LuksTarget> find_header_place(const TargetOptions& options, const std::string& header_path,
-                                     TargetUse use) {
-  auto image = survey(options, header_path, use);
+namespace {
+
+Result<LuksTarget> find_place(const TargetOptions& options, const std::string& header_path,
+                              TargetUse use, bool any_header) {
+  auto image = survey(options, header_path, use, any_header);
   if (!image) return std::move(image).error();
   LuksTarget target;
   target.image = std::make_unique<Image>(std::move(*image));
@@ -104,17 +108,24 @@ Result<LuksTarget> find_header_place(const TargetOptions& options, const std::st
     return target;
   }
   // What was named is looked at and written, and never the data in its stead.
-  if (!target.region->volume || !target.region->volume->source.header) {
+  if (target.region->volume && !target.region->volume->source.header) {
     return Error(ErrorCode::kUsage, target.name() + " is not what --header belongs to")
         .with_hint("say which partition it is for: --partition N");
   }
-  target.header_device = target.region->volume->source.header;
+  target.header_device = target.image->header_device;
   return target;
+}
+
+}  // namespace
+
+Result<LuksTarget> find_header_place(const TargetOptions& options, const std::string& header_path,
+                                     TargetUse use) {
+  return find_place(options, header_path, use, true);
 }
 
 Result<LuksTarget> find_luks_target(const TargetOptions& options, const std::string& header_path,
                                     TargetUse use) {
-  auto target = find_header_place(options, header_path, use);
+  auto target = find_place(options, header_path, use, false);
   if (!target) return target;
   const Region& region = *target->region;
   if (!has_own_header(region)) {

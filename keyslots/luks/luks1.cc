@@ -136,9 +136,11 @@ Result<std::unique_ptr<VolumeHeader>> open_luks1(const VolumeSource& source,
   if (auto r = engine::read_bytes(device, 0, bytes, "volume header"); !r) {
     return std::move(r).error();
   }
-  if (!engine::starts_with(bytes, 0, kLuksMagic) || engine::load_be<std::uint16_t>(bytes, 6) != 1) {
+  if (engine::load_be<std::uint16_t>(bytes, luks1_at::kVersion) != 1) {
     return std::unique_ptr<VolumeHeader>();
   }
+  if (engine::starts_with(bytes, 0, kLuks1BeingReencryptedMagic)) return luks1_being_reencrypted();
+  if (!engine::starts_with(bytes, 0, kLuksMagic)) return std::unique_ptr<VolumeHeader>();
   auto header = parse_luks1_header(bytes);
   if (!header) return std::move(header).error().within("luks1 header");
   auto cipher = engine::parse_cipher_spec(header->cipher_name);

@@ -77,6 +77,13 @@ Result<void> check_areas(const Luks1Header& header) {
 
 }  // namespace
 
+Error luks1_being_reencrypted() {
+  return Error(ErrorCode::kNotSupported,
+               "the re-encryption of this luks1 volume was interrupted: a part of it has another "
+               "key, and only cryptsetup's files LUKS-UUID.log, .org and .new say which")
+      .with_hint("cryptsetup reencrypt goes on with it, in the folder where those files are");
+}
+
 Result<Luks1Header> parse_luks1_header(Bytes bytes) {
   assert(bytes.size() >= kLuks1HeaderBytes);
   Luks1Header header;

@@ -17,6 +17,10 @@ namespace latchkey::keyslots {
 inline constexpr std::size_t kLuks1HeaderBytes = 592;
 inline constexpr std::size_t kLuks1Slots = 8;
 inline constexpr std::string_view kLuksMagic{"LUKS\xba\xbe", 6};
+// What cryptsetup puts in its place while it re-encrypts a LUKS1 volume: a part of the data has one
+// key then and a part another, and only the files it keeps beside say which.
+inline constexpr std::string_view kLuks1BeingReencryptedMagic{"LUKS\xde\xad", 6};
+engine::Error luks1_being_reencrypted();
 
 // Where the fields stand; integers are big-endian, texts padded with NUL.
 namespace luks1_at {

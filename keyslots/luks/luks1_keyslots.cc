@@ -95,7 +95,8 @@ class Luks1Keyslots final : public LuksKeyslots {
     for (unsigned i = 0; i < kLuks1Slots; ++i) {
       if (!is_active(i)) return i;
     }
-    return Error(ErrorCode::kRefused, "all 8 key slots are in use").with_hint("remove a key first");
+    return Error(ErrorCode::kRefused, "all 8 key slots are in use")
+        .with_hint("remove another key first");
   }
 
   Result<void> check_volume_key(const SecretBytes& volume_key) const {

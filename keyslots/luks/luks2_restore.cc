@@ -118,7 +118,8 @@ Result<void> destroy_old(engine::BlockDevice& device, const Luks2Metadata& befor
 
 }  // namespace
 
-Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& saved) {
+Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& saved,
+                                  bool in_place) {
   const Luks2Copies backup = read_luks2_copies(saved);
   const Luks2Copy* wanted = backup.newest();
   if (wanted == nullptr) return Error(ErrorCode::kDamaged, "the backup holds no luks2 header");
@@ -141,6 +142,12 @@ Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevi
       return destroy_old(device, present->header->metadata, plan->content.json);
     }
     if (plan.error().code() != ErrorCode::kRefused) return std::move(plan).error();
+  }
+  if (present != nullptr && !in_place) {
+    return Error(ErrorCode::kRefused,
+                 "the key slots area has no room for both headers' keys: in place of the present "
+                 "header a power cut would leave neither")
+        .with_hint("--force does it all the same; the two backups then have both");
   }
   auto plan = plan_in_place(saved, *wanted, sequence);
   if (!plan) return std::move(plan).error();

@@ -33,7 +33,8 @@ Result<std::uint64_t> find_luks2_area(const Luks2Metadata& metadata, std::uint64
   return Error(ErrorCode::kRefused, fmt::format("the key slots area of {} bytes has no room for "
                                                 "another {} bytes of key material",
                                                 metadata.keyslots_bytes, size))
-      .with_hint("remove a key first");
+      .with_hint(
+          "remove another key first, or let cryptsetup luksChangeKey write over the old one");
 }
 
 Result<Luks2Keyslot> plan_luks2_slot(const Luks2Metadata& metadata, std::uint64_t header_bytes,

@@ -62,6 +62,12 @@ Result<std::vector<std::byte>> make_luks_digest(const KdfSpec& spec, Bytes key,
 
 Result<bool> luks_digest_matches(const KdfSpec& spec, Bytes key, Bytes digest,
                                  const KdfLimits& limits) {
+  // With few bytes many a wrong key would match. LUKS1's have 20, and LUKS2's at least as many.
+  constexpr std::size_t kLeastBytes = 20;
+  if (digest.size() < kLeastBytes) {
+    return Error(ErrorCode::kDamaged,
+                 fmt::format("a digest of {} bytes does not tell the volume's key", digest.size()));
+  }
   auto computed = derive_key(spec, key, digest.size(), limits);
   if (!computed) return std::move(computed).error();
   return computed->equals(digest);

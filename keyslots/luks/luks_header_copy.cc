@@ -86,10 +86,11 @@ Result<std::uint64_t> luks_header_extent(engine::BlockDevice& device) {
   return 2 * newest->header->header_bytes + newest->header->metadata.keyslots_bytes;
 }
 
-Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device) {
+Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device,
+                                                      std::uint64_t at_least_bytes) {
   const auto extent = luks_header_extent(device);
-  const std::uint64_t length =
-      std::min(extent ? *extent : kLuks2HeaderSpaceBytes, device.size_bytes());
+  const std::uint64_t wanted = std::max(extent ? *extent : kLuks2HeaderSpaceBytes, at_least_bytes);
+  const std::uint64_t length = std::min(wanted, device.size_bytes());
   return engine::read_bytes(device, 0, length, "luks header");
 }
 
@@ -130,7 +131,7 @@ std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, By
   return why;
 }
 
-Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup) {
+Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup, bool in_place) {
   engine::MemoryDevice saved({backup.begin(), backup.end()});
   const auto extent = luks_header_extent(saved);
   if (!extent) return Error(extent.error()).within("the backup");
@@ -144,7 +145,7 @@ Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup) {
                              *extent, device.size_bytes()));
   }
   return is_luks1(saved) ? restore_luks1_header(device, saved)
-                         : restore_luks2_header(device, saved);
+                         : restore_luks2_header(device, saved, in_place);
 }
 
 }  // namespace latchkey::keyslots

@@ -4,9 +4,9 @@
 //
 // Restoring over a header that can still be used is done like changing keys (luks_keyslots.h): at
 // each instant the volume opens with the keys it had or with those of the backup. Key material that
-// would lie over material still in use goes to a free place, as the header then says. Only where
-// there is no room for that, or the two headers are not laid out alike, or the present one cannot
-// be used, is the header written in place. One thread.
+// would lie over material still in use goes to a free place, as the header then says. Where the
+// present header cannot be used, it is written in place; where there is no room, or the two are not
+// laid out alike, only if that is allowed, since a power cut would then leave neither. One thread.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,10 @@ namespace latchkey::keyslots {
 // Header and key slots, bytes from the start of the device. kDamaged: no header that can be used.
 engine::Result<std::uint64_t> luks_header_extent(engine::BlockDevice& device);
 
-// The header and its key slots. Of a header that cannot be used, as much as any would take.
-engine::Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device);
+// The header and its key slots, and at least so many bytes, where there are as many. Of a header
+// that cannot be used, as much as any would take.
+engine::Result<std::vector<std::byte>> read_luks_header_place(engine::BlockDevice& device,
+                                                              std::uint64_t at_least_bytes = 0);
 
 // In what a backup does not belong to a volume, one phrase each: another UUID, key size, cipher,
 // payload offset. Empty: it does.
@@ -36,11 +38,14 @@ std::vector<std::string> why_backup_differs(const VolumeFacts& present, const Vo
 std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, engine::Bytes backup);
 
 // `backup` is a whole backup, at least as long as its own header says. kDamaged: it holds no header
-// that can be used; kUsage: the device is too small for it; kSystem.
-engine::Result<void> restore_luks_header(engine::BlockDevice& device, engine::Bytes backup);
+// that can be used; kUsage: the device is too small for it; kRefused: it could only be written in
+// place of a header that can be used, and `in_place` does not allow that; kSystem.
+engine::Result<void> restore_luks_header(engine::BlockDevice& device, engine::Bytes backup,
+                                         bool in_place);
 
 // Internal: the two formats.
 engine::Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& backup);
-engine::Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& backup);
+engine::Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& backup,
+                                          bool in_place);
 
 }  // namespace latchkey::keyslots

@@ -164,6 +164,9 @@ Result<void> repair_luks_header(engine::BlockDevice& device, const RepairOptions
                                 Notices& done) {
   auto start = read_luks1_bytes(device);
   if (!start) return std::move(start).error();
+  if (engine::starts_with(*start, 0, kLuks1BeingReencryptedMagic)) {
+    return luks1_being_reencrypted();
+  }
   if (looks_like_luks1(*start)) return repair_luks1(device, *start, done);
   return repair_luks2(device, options, done);
 }

@@ -85,13 +85,13 @@ TEST_P(LuksHeader, ARestoredBackupHasItsKeysAgain) {
   ASSERT_TRUE(slots(*device_)->remove(0).ok());
   ASSERT_TRUE(slots(*device_)->change(key_, 1, engine::as_bytes("three"), test::cheap_kdf()).ok());
   ASSERT_THAT(keys_of(device_->copy_bytes()), ElementsAre("three"));
-  auto done = keyslots::restore_luks_header(*device_, backup);
+  auto done = keyslots::restore_luks_header(*device_, backup, false);
   ASSERT_TRUE(done.ok()) << done.error().message();
   EXPECT_THAT(keys_of(device_->copy_bytes()), ElementsAre("one", "two"));
   EXPECT_THAT(wrong_with(*device_), IsEmpty());
   // Onto nothing at all, too.
   engine::MemoryDevice empty(ByteVector(payload_at() + 4096), true);
-  ASSERT_TRUE(keyslots::restore_luks_header(empty, backup).ok());
+  ASSERT_TRUE(keyslots::restore_luks_header(empty, backup, false).ok());
   EXPECT_THAT(keys_of(empty.copy_bytes()), ElementsAre("one", "two"));
 }
 
@@ -108,7 +108,7 @@ TEST_P(LuksHeader, APowerCutWhileRestoringLeavesTheOldKeysOrTheBackups) {
     const ByteVector initial = device_->copy_bytes();
     auto memory = std::make_shared<engine::MemoryDevice>(initial, true);
     auto recorder = std::make_shared<test::RecordingDevice>(memory);
-    ASSERT_TRUE(keyslots::restore_luks_header(*recorder, backup).ok());
+    ASSERT_TRUE(keyslots::restore_luks_header(*recorder, backup, false).ok());
     EXPECT_THAT(keys_of(memory->copy_bytes()), ElementsAre("one"));
     std::mt19937_64 random(seed);
     for (std::size_t cut = 0; cut <= recorder->count(); ++cut) {
@@ -126,11 +126,13 @@ TEST_P(LuksHeader, ABackupThatCannotBeIsRefused) {
   ByteVector backup = saved();
   ByteVector cut = backup;
   cut.resize(cut.size() - 4096);
-  EXPECT_EQ(keyslots::restore_luks_header(*device_, cut).error().code(), ErrorCode::kDamaged);
+  EXPECT_EQ(keyslots::restore_luks_header(*device_, cut, false).error().code(),
+            ErrorCode::kDamaged);
   std::fill_n(backup.begin(), 65536, std::byte{0});
-  EXPECT_EQ(keyslots::restore_luks_header(*device_, backup).error().code(), ErrorCode::kDamaged);
+  EXPECT_EQ(keyslots::restore_luks_header(*device_, backup, false).error().code(),
+            ErrorCode::kDamaged);
   engine::MemoryDevice small(ByteVector(kMiB), true);
-  EXPECT_EQ(keyslots::restore_luks_header(small, saved()).error().code(), ErrorCode::kUsage);
+  EXPECT_EQ(keyslots::restore_luks_header(small, saved(), false).error().code(), ErrorCode::kUsage);
   EXPECT_TRUE(test::same_bytes(device_->copy_bytes(), before));
 }
 
