@@ -15,6 +15,7 @@
 #include "tools/exit_status.h"
 #include "tools/fault_printer.h"
 #include "tools/open_image.h"
+#include "tools/same_storage.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
@@ -105,6 +106,9 @@ int run_image(ImageOptions& options) {
                     .with_hint("latchkey bench cipher measures the ciphers without an image"));
   }
   if (auto good = check_output(options.output); !good) return fail(good.error());
+  std::vector<std::string> read = options.open.keys.files();
+  read.push_back(options.open.image);
+  if (auto apart = check_apart({options.output.svg}, read); !apart) return fail(apart.error());
   if (!options.size.empty()) {
     const auto size = parse_size(options.size);
     if (!size || *size == 0) {

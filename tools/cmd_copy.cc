@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "tools/commands.h"
@@ -39,6 +40,17 @@ Result<void> check_options(const CopyOptions& options) {
   return {};
 }
 
+std::vector<std::string> warnings_of(const Image& image) {
+  std::vector<std::string> warnings;
+  for (const engine::Notices* notices : {&image.notices, &image.logical_notices}) {
+    for (const engine::Notice& notice : notices->items()) {
+      if (notice.severity == engine::Notice::Severity::kNote) continue;
+      warnings.push_back(notice.where + ": " + notice.text);
+    }
+  }
+  return warnings;
+}
+
 Result<CopyRequest> open_source(const CopyOptions& options) {
   auto opened = open_image(options.open);
   if (!opened) return std::move(opened).error();
@@ -52,12 +64,16 @@ Result<CopyRequest> open_source(const CopyOptions& options) {
       if (!region->volume->open()) request.locked.push_back(region->name());
     }
   }
-  request.read_files = options.open.keys.keys;
-  for (const std::string& file :
-       {options.open.keys.header, options.open.keys.key_file, options.open.keys.passphrase_file,
-        request.key.key_file, request.key.passphrase_file}) {
-    if (!file.empty() && file != "-") request.read_files.push_back(file);
+  if (request.source.device->size_bytes() == 0) {
+    return Error(ErrorCode::kDamaged,
+                 fmt::format("{}: nothing of the data of {} is here: the image ends before it",
+                             options.open.image, request.source.name))
+        .with_hint("latchkey info says how long it should be");
   }
+  request.warnings = warnings_of(opened->image);
+  request.read_files = options.open.keys.files();
+  request.read_files.push_back(request.key.key_file);
+  request.read_files.push_back(request.key.passphrase_file);
   // The key that was made when the copy was begun.
   if (request.target.resume && access(request.key.generated.c_str(), F_OK) == 0) {
     request.key.key_file = std::exchange(request.key.generated, {});

@@ -12,6 +12,7 @@
 #include "tools/new_key_options.h"
 #include "tools/new_volume.h"
 #include "tools/open_image.h"
+#include "tools/same_storage.h"
 #include "tools/sizes.h"
 
 namespace latchkey::tools {
@@ -40,7 +41,12 @@ Result<void> complete(FormatOptions& options) {
     }
   }
   options.image.gpt = options.partition == "gpt";
-  return {};
+  if (options.image.container.empty()) {
+    if (auto fine = check_name_of_image(options.image.path, "--container"); !fine) return fine;
+    options.image.container = container_by_name(options.image.path);
+  }
+  return check_apart({options.image.path, options.volume.header, options.key.generated},
+                     {options.key.key_file, options.key.passphrase_file});
 }
 
 // Everything that can be refused before a byte is written or a key file made.
@@ -97,6 +103,7 @@ Result<void> format(FormatOptions options) {
 
 void add_format_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<FormatOptions>();
+  options->image.container.clear();
   CLI::App* command = app.add_subcommand("format", "make a new encrypted image, raw or VHD");
   command->add_option("FILE", options->image.path, "the image to make, or a block device")
       ->required()
@@ -105,7 +112,7 @@ void add_format_command(CLI::App& app, int& exit_status) {
       ->type_name("SIZE");
   command
       ->add_option("--container", options->image.container,
-                   "raw (default), vhd (fixed: for Azure) or vhd-dynamic")
+                   "raw, vhd (fixed: for Azure) or vhd-dynamic (default: by FILE's name)")
       ->type_name("KIND")
       ->check(CLI::IsMember({"raw", "vhd", "vhd-dynamic"}));
   command->add_option("--partition", options->partition, "gpt, or none (default)")

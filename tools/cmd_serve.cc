@@ -83,8 +83,10 @@ Result<void> serve_command(frontends::NbdServer& server, const std::string& comm
   if (stopped || !served) end_command(*child, signals);
   const std::string ended = child->wait();
   if (!served) return served;
-  if (!stopped && !ended.empty()) {
-    return Error(ErrorCode::kRefused, "the command of --run ended with " + ended);
+  if (!ended.empty()) {
+    return Error(ErrorCode::kRefused,
+                 fmt::format("the command of --run {} with {}",
+                             stopped ? "was stopped before its end, and ended" : "ended", ended));
   }
   return {};
 }

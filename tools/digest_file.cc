@@ -33,7 +33,13 @@ std::string digest_file_of(const std::string& path) {
 }
 
 std::string digest_line(const std::string& hex, const std::string& path) {
-  return hex + "  " + std::filesystem::path(path).filename().string() + "\n";
+  std::string name;
+  bool escaped = false;
+  for (const char c : std::filesystem::path(path).filename().string()) {
+    escaped = escaped || c == '\\' || c == '\n';
+    name += c == '\\' ? "\\\\" : c == '\n' ? "\\n" : std::string(1, c);
+  }
+  return (escaped ? "\\" : "") + hex + "  " + name + "\n";
 }
 
 Result<void> write_digest_file(const std::string& path, Bytes bytes) {
@@ -47,6 +53,7 @@ Result<void> check_digest_file(const std::string& path, Bytes bytes) {
   if (!file) return {};
   std::string wanted;
   file >> wanted;
+  if (wanted.starts_with('\\')) wanted.erase(0, 1);  // of a name that is escaped
   const auto digest = hex_digest(bytes);
   if (!digest) return digest.error();
   if (*digest == wanted) return {};

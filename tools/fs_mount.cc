@@ -15,6 +15,7 @@
 #include "tools/helper_program.h"
 #include "tools/loop_device.h"
 #include "tools/mount_point.h"
+#include "tools/shell_quoted.h"
 
 namespace latchkey::tools {
 
@@ -144,7 +145,7 @@ Result<void> unmount_directory(const std::string& directory) {
     return Error::system("cannot unmount " + directory, reason);
   }
   return Error::system(directory + " is in use", EBUSY)
-      .with_hint(fmt::format("fuser -vm {} shows by whom", directory));
+      .with_hint(fmt::format("fuser -vm {} shows by whom", shell_quoted(directory)));
 }
 
 }  // namespace latchkey::tools

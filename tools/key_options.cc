@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <string_view>
 
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "keyslots/keys/kek_file.h"
 #include "keyslots/keys/key_file.h"
 #include "keyslots/keys/pkcs11_kek.h"
+#include "keyslots/keys/secret_text.h"
 #include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
 #include "tools/sizes.h"
@@ -106,7 +108,37 @@ Result<void> read_key_into(keyslots::FixedSecrets& secrets, const std::string& p
   return {};
 }
 
+// What is in the file and may not be meant to be. It is tried as it stands all the same.
+void warn_of_slips(const keyslots::Secret& passphrase, const std::string& file) {
+  const engine::Bytes text = passphrase.bytes.span();
+  const std::string where = "--passphrase-file: " + engine::printable(file);
+  if (const std::string slip = keyslots::slip_in_recovery_password(text); !slip.empty()) {
+    warn(where + " is nearly a recovery password: " + slip);
+  }
+  if (keyslots::text_behind_mark(text)) {
+    warn(where +
+         " begins with a byte order mark, as an editor of Windows leaves one; it counts as part "
+         "of the passphrase here, and --key FILE leaves it out");
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> KeyOptions::files() const {
+  std::vector<std::string> all = {passphrase_file, key_file,      kek_passphrase_file,
+                                  pin_file,        kek_unwrapped, header};
+  if (!keyslots::is_pkcs11_uri(kek)) all.push_back(kek);
+  for (const std::string& key : keys) {
+    all.push_back(key);
+    std::error_code failed;
+    for (std::filesystem::directory_iterator entry(key, failed), end; !failed && entry != end;
+         entry.increment(failed)) {
+      all.push_back(entry->path().string());
+    }
+  }
+  std::erase_if(all, [](const std::string& name) { return name.empty() || name == "-"; });
+  return all;
+}
 
 Result<std::unique_ptr<keyslots::Kek>> open_kek(const KeyOptions& options) {
   if (options.kek.empty()) return std::unique_ptr<keyslots::Kek>();
@@ -136,6 +168,7 @@ Result<keyslots::KeyRing> read_secrets(const KeyOptions& options) {
   if (!options.passphrase_file.empty()) {
     auto secret = keyslots::read_passphrase_file(options.passphrase_file);
     if (!secret) return std::move(secret).error().within("--passphrase-file");
+    warn_of_slips(*secret, options.passphrase_file);
     for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
       secrets->add(std::move(reading));
     }

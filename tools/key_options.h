@@ -31,6 +31,8 @@ struct KeyOptions {
   std::string max_kdf_memory;  // a size; empty: the default
   std::optional<double> max_kdf_seconds;
 
+  // Whatever of the above is read from a file, those in a folder of keys included.
+  std::vector<std::string> files() const;
   bool any_secret() const {
     return !keys.empty() || !passphrase_file.empty() || !key_file.empty() || !kek_unwrapped.empty();
   }

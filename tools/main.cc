@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -34,16 +35,28 @@ void print_help(const CLI::App& app, const std::string& name) {
 }
 
 void add_help_command(CLI::App& app, int& exit_status) {
-  auto topic = std::make_shared<std::string>();
+  auto topic = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand("help", "print this text, or that of a command");
-  command->add_option("COMMAND", *topic, "the command to explain")->type_name("");
-  command->callback([&app, &exit_status, topic] {
-    if (topic->empty()) return print_help(app, "latchkey");
-    for (const CLI::App* named : app.get_subcommands({})) {
-      if (named->get_name() == *topic) return print_help(*named, "latchkey " + *topic);
+  command->add_option("COMMAND", *topic, "the command to explain, like copy or key add")
+      ->type_name("");
+  const auto child_of = [](const CLI::App& parent, const std::string& name) -> const CLI::App* {
+    for (const CLI::App* one : parent.get_subcommands({})) {
+      if (one->get_name() == name) return one;
     }
-    exit_status = fail(engine::Error(engine::ErrorCode::kUsage, "'" + *topic + "' is not a command")
-                           .with_hint("latchkey help lists them"));
+    return nullptr;
+  };
+  command->callback([&app, &exit_status, topic, child_of] {
+    const CLI::App* named = &app;
+    std::string name = "latchkey";
+    for (const std::string& word : *topic) {
+      name += " " + word;
+      named = child_of(*named, word);
+      if (named != nullptr) continue;
+      exit_status = fail(engine::Error(engine::ErrorCode::kUsage, "'" + name + "' is not a command")
+                             .with_hint("latchkey help lists them"));
+      return;
+    }
+    print_help(*named, name);
   });
 }
 

@@ -1,5 +1,6 @@
 #include "tools/new_image.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -59,6 +60,14 @@ std::string describe_region(const Region& region) {
     return "a " + facts.format + " volume" + (facts.uuid.empty() ? "" : " " + facts.uuid);
   }
   return region.content.empty() ? "" : region.content.type;
+}
+
+// ".vhd", in lower case.
+std::string extension_of(const std::string& path) {
+  std::string end = std::filesystem::path(path).extension().string();
+  std::transform(end.begin(), end.end(), end.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return end;
 }
 
 engine::NewVhd vhd_of(const NewImageOptions& options, std::uint64_t size) {
@@ -191,6 +200,19 @@ Result<std::uint64_t> planned_disk_bytes(const NewImageOptions& options, const E
 }
 
 }  // namespace
+
+std::string container_by_name(const std::string& path) {
+  return extension_of(path) == ".vhd" ? "vhd" : "raw";
+}
+
+Result<void> check_name_of_image(const std::string& path, const std::string& option) {
+  constexpr std::array kNotMade = {".vhdx", ".vmdk", ".qcow2", ".vdi"};
+  const std::string end = extension_of(path);
+  if (std::find(kNotMade.begin(), kNotMade.end(), end) == kNotMade.end()) return {};
+  return Error(ErrorCode::kUsage,
+               fmt::format("{} is named like a {} file, which is not made", path, end.substr(1)))
+      .with_hint(option + " raw, vhd or vhd-dynamic says what is meant");
+}
 
 std::string describe_what_is_there(const std::string& path) {
   const auto existing = look_at(path);

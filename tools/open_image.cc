@@ -9,6 +9,7 @@
 #include "engine/bytes.h"
 #include "engine/ciphers/cipher_variants.h"
 #include "engine/secret_bytes.h"
+#include "keyslots/keys/secret_text.h"
 #include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
 
@@ -95,6 +96,7 @@ Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unl
   for (int attempt = 1; attempt <= kPassphraseTries; ++attempt) {
     auto secret = ask_passphrase(prompt_for(image, options));
     if (!secret) return std::move(secret).error();
+    const std::string slip = keyslots::slip_in_recovery_password(secret->bytes.span());
     auto source = std::make_unique<keyslots::FixedSecrets>();
     for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
       source->add(std::move(reading));
@@ -103,21 +105,48 @@ Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unl
     ring.add(std::move(source));
     if (unlock_image(image, ring, unlock, options.partition) > 0) return {};
     for (const Region* region : still_locked(image, options)) {
-      const Error& error = *region->volume->error;
-      if (error.code() != ErrorCode::kWrongKey && openable(region)) return error;
+      const ErrorCode code = region->volume->error->code();
+      const bool of_what_was_typed = code == ErrorCode::kWrongKey ||
+                                     code == ErrorCode::kKeyNeeded || code == ErrorCode::kUsage;
+      if (!of_what_was_typed && openable(region)) return *region->volume->error;
     }
-    if (attempt < kPassphraseTries) fmt::print(stderr, "nothing takes this passphrase\n");
+    if (!slip.empty()) {
+      fmt::print(stderr, "this is nearly a recovery password: {}\n", slip);
+    } else if (attempt < kPassphraseTries) {
+      fmt::print(stderr, "nothing takes this passphrase\n");
+    }
   }
   return {};
+}
+
+// A key was given, and nothing was found that it could open. Where that is explained by what is
+// there, it is not needed; ciphertext whose header is elsewhere, or gone, looks like nothing at
+// all.
+Result<void> check_needless_key(const Image& image, const OpenOptions& options) {
+  const Region* region = image.partitions.empty() ? &image.disk : nullptr;
+  for (const Region& one : image.partitions) {
+    if (options.partition == one.number) region = &one;
+  }
+  const bool traces = region != nullptr && region->content.type == "crypto_LUKS";
+  if (region == nullptr || options.locked || (!region->content.empty() && !traces)) {
+    warn("the key is not used: nothing that it could open is encrypted");
+    return {};
+  }
+  return Error(ErrorCode::kWrongKey,
+               region->name() + (traces ? ": it looks like a LUKS volume, and no header is found "
+                                          "that a key could open"
+                                        : ": a key was given, and nothing is recognised here that "
+                                          "it could open"))
+      .with_hint(
+          "a header that is kept apart is named with --header FILE; without a key what is "
+          "there is presented as it is");
 }
 
 Result<void> unlock(Image& image, const OpenOptions& options) {
   const auto locked = still_locked(image, options);
   if (std::none_of(locked.begin(), locked.end(), openable)) {
-    if (locked.empty() && options.keys.any_secret()) {
-      warn("the key is not used: nothing that it could open is encrypted");
-    }
-    return {};
+    const bool needless = locked.empty() && options.keys.any_secret();
+    return needless ? check_needless_key(image, options) : Result<void>();
   }
   auto unlock = unlock_options(options.keys);
   if (!unlock) return std::move(unlock).error();
@@ -202,6 +231,15 @@ void tell_readings(const Image& image) {
   }
 }
 
+// The header of another volume opens with its key all the same.
+void warn_of_noise(const Image& image) {
+  for (const Region* region : image.encrypted()) {
+    if (!region->volume->open() || !engine::identify_content(*region->view()).empty()) continue;
+    warn(region->name() +
+         ": nothing is recognised in the plaintext: with the header of another volume it is noise");
+  }
+}
+
 }  // namespace
 
 Result<OpenedImage> open_image(const OpenOptions& options) {
@@ -226,6 +264,7 @@ Result<OpenedImage> open_image(const OpenOptions& options) {
     warn("keys could not be locked in memory (ulimit -l): they may reach swap");
   }
   tell_readings(*image);
+  if (!options.keys.header.empty()) warn_of_noise(*image);
   OpenedImage opened{std::move(*image), {}};
   opened.exports = make_exports(opened.image, options.partition);
   return opened;

@@ -48,4 +48,8 @@ struct RecoveryPassword {
 };
 std::vector<RecoveryPassword> find_recovery_passwords(engine::Bytes text);
 
+// What is wrong with a text that is nearly a recovery password: "group 3 has 5 digits, not 6".
+// Empty for one that checks, and for anything else.
+std::string slip_in_recovery_password(engine::Bytes text);
+
 }  // namespace latchkey::keyslots

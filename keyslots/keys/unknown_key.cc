@@ -197,10 +197,16 @@ void try_to_unwrap(Bytes bytes, const FoundKey& key, const Unwrapping& unwrappin
   }
 }
 
+void tell_slip(Bytes text, const std::string& from, std::vector<std::string>& left_out) {
+  const std::string slip = slip_in_recovery_password(text);
+  if (!slip.empty()) left_out.push_back(from + " is nearly a recovery password: " + slip);
+}
+
 Result<void> read_bytes(const FoundKey& key, const Unwrapping& unwrapping, Readings& readings,
                         std::vector<std::string>& left_out) {
   const Bytes whole = key.bytes.span();
   const Bytes text = key.text.span();
+  tell_slip(text, key.from, left_out);
   auto decoded = decoded_from_base64(text);
   if (decoded && looks_like_bek(decoded->span())) {
     if (auto added = add_content(decoded->span(), key.from, readings); !added) {
@@ -238,6 +244,15 @@ Result<void> read_bytes(const FoundKey& key, const Unwrapping& unwrapping, Readi
   return {};
 }
 
+// A LUKS recovery passphrase has the same form.
+void add_recovery_password(const FoundKey& key, Readings& readings,
+                           std::vector<std::string>& left_out) {
+  tell_slip(key.bytes.span(), key.from, left_out);
+  const std::string label = "recovery password in " + key.from;
+  readings.add(SecretKind::kRecoveryPassword, key.bytes.span(), label, key.protector_id);
+  readings.add(SecretKind::kPassphrase, key.bytes.span(), label);
+}
+
 Error opaque_backup(const FoundKey& key) {
   const bool secret = key.backup_of == "secret";
   return Error(ErrorCode::kNotSupported,
@@ -263,8 +278,7 @@ Result<void> read_found_key(const FoundKey& key, const Unwrapping& unwrapping, R
       done = read_vault_secret(key, unwrapping, readings);
       break;
     case FoundKey::Kind::kRecoveryPassword:
-      readings.add(SecretKind::kRecoveryPassword, key.bytes.span(),
-                   "recovery password in " + key.from, key.protector_id);
+      add_recovery_password(key, readings, read.left_out);
       break;
     case FoundKey::Kind::kVaultBackup:
       return opaque_backup(key);
@@ -349,6 +363,11 @@ Result<ReadKey> read_folder(const std::string& path, const Unwrapping& unwrappin
   return all;
 }
 
+bool is_recovery_password(const std::string& text) {
+  const Bytes bytes = engine::as_bytes(text);
+  return !find_recovery_passwords(bytes).empty() || !slip_in_recovery_password(bytes).empty();
+}
+
 }  // namespace
 
 std::vector<Secret> passphrase_readings(Secret passphrase) {
@@ -375,8 +394,12 @@ std::vector<Secret> passphrase_readings(Secret passphrase) {
 
 Result<ReadKey> read_unknown_key(const std::string& path, const Unwrapping& unwrapping) {
   std::error_code failed;
-  if (path != "-" && std::filesystem::is_directory(path, failed)) {
-    return read_folder(path, unwrapping);
+  const auto what = std::filesystem::status(path, failed);
+  if (path != "-" && std::filesystem::is_directory(what)) return read_folder(path, unwrapping);
+  if (path != "-" && !std::filesystem::exists(what) && is_recovery_password(path)) {
+    // Not said again: what is typed there stays in the history of shells already.
+    return Error(ErrorCode::kUsage, "a recovery password, where the name of a file belongs")
+        .with_hint("leave the option out and type it when asked, or put it in a file");
   }
   return read_file(path, unwrapping);
 }

@@ -60,6 +60,7 @@ expect 2 'exists' "$LATCHKEY" bench cipher --svg p.svg
 "$LATCHKEY" bench cipher --cipher aes-xts-plain64 --seconds 0.05 --repetitions 2 --svg p.svg --force \
   >/dev/null
 well_formed p.svg
+expect 1 'are the same storage' "$LATCHKEY" bench "${quick[@]}" "${key[@]}" --svg disk.img --force disk.img
 expect 5 'cannot write' "$LATCHKEY" bench cipher --svg absent/p.svg
 expect 2 'requires --svg' "$LATCHKEY" bench cipher --force
 

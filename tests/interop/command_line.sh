@@ -45,7 +45,9 @@ expect 0 'p2 is locked; it appears' run serve two.raw --partition 3 --key beta.k
 expect 2 'has no partition 9' run serve two.raw --partition 9 --key alpha.key --run true
 expect 2 'has no partition 0' run serve two.raw --partition 0 --key alpha.key --run true
 expect 2 'leave out --partition' run serve a.img --partition 1 --key alpha.key --run true
-expect 0 'the key is not used' run serve two.raw --partition 1 --key alpha.key --run true
+expect 3 'p1: a key was given, and nothing is recognised' run serve two.raw --partition 1 \
+  --key alpha.key --run true
+expect 0 'the key is not used' run serve two.raw --partition 1 --key alpha.key --locked --run true
 bytes=$(run serve two.raw --key beta.key --run 'nbdinfo --size "$uri"' 2>stderr)
 [ "$bytes" -lt $((4 << 20)) ] || fail "the default is not the one unlocked volume: $bytes bytes"
 bytes=$(run serve two.raw --key alpha.key --key beta.key --run 'nbdinfo --size "$uri"')
@@ -93,6 +95,28 @@ expect 4 'wants 64 MiB.*limit is 1 MiB' run serve a.img --keyslot 1 --key beta.k
 expect 4 'limit is' run serve a.img --keyslot 1 --key beta.key --max-kdf-time 0.001 --run true
 expect 3 'no key fits' run serve a.img --keyslot 0 --key beta.key --run true
 run serve a.img --keyslot 1 --key beta.key --run true
+# A keyslot that cannot be tried does not stand in the way of the one that fits.
+cp b.img dear.img
+cryptsetup luksFormat -q --type luks2 --pbkdf argon2id --pbkdf-memory 65536 --pbkdf-parallel 1 \
+  --pbkdf-force-iterations 4 --key-file beta.key dear.img
+cryptsetup luksAddKey -q --key-file beta.key --pbkdf pbkdf2 --pbkdf-force-iterations 1000 dear.img \
+  alpha.key
+run serve dear.img --key alpha.key --max-kdf-memory 1M --run true || fail "keyslot 1 was not tried"
+expect 4 'wants 64 MiB' run serve dear.img --key beta.key --max-kdf-memory 1M --run true
+
+echo "== what is nearly a key"
+printf '111111-222222-333333-444444-555555-666666-777777-88888\n' >short.txt
+printf '000011 000022 000033 000044 000055 000066 000077 000089\n' >typo.txt
+printf '\357\273\277alpha\n' >marked
+expect 3 'group 8 has 5 digits, not 6' run serve a.img --key short.txt --run true
+expect 3 'group 8 was mistyped' run serve a.img --passphrase-file typo.txt --run true
+expect 3 'byte order mark.*--key FILE leaves it out' run serve a.img --passphrase-file marked --run true
+run serve a.img --key marked --run true
+typed=000011-000022-000033-000044-000055-000066-000077-000088
+expect 2 'where the name of a file belongs' run serve a.img --key $typed --run true
+! grep -q 000044 stderr || fail "a key is repeated: $(cat stderr)"
+expect 2 'not known here: --passphrase$' run serve a.img --passphrase 'se cret' --run true
+! grep -q cret stderr || fail "a passphrase is repeated: $(cat stderr)"
 
 echo "== a header of its own, for one partition of a disk"
 truncate -s 1M bare
@@ -121,6 +145,12 @@ truncate -s 2M swap.img
 mkswap -q swap.img 2>/dev/null || mkswap swap.img >/dev/null 2>&1
 [ "$(next swap.img)" = 'latchkey expose swap.img DIR' ] || fail "next of swap: $(next swap.img)"
 [ -z "$(next bare)" ] || fail "next of nothing: $(next bare)"
+# Ciphertext without its header: with a key, nobody wants it as it is.
+for words in "serve bare --run true" "copy bare copied --no-manifest"; do
+  expect 3 'nothing is recognised here that it could open' run $words --key alpha.key
+done
+[ ! -e copied ] || fail "ciphertext was copied"
+expect 0 'the key is not used' run serve bare --key alpha.key --locked --run true
 
 echo "== what is not an image"
 mkdir folder
@@ -134,6 +164,11 @@ for command in info "serve --run true" "serve --read-write --run true"; do
   expect 2 'neither a file nor a block device' run $command /dev/null
   expect 5 'cannot open absent: no such file' run $command absent
 done
+gzip -k b.img
+tar -cf b.tar b.img
+expect 4 'this is a gzip file, not an image' run serve b.img.gz --key alpha.key --run true
+expect 4 'this is a tar archive' run info b.tar
+rm b.img.gz b.tar
 if [ "$(id -u)" = 0 ]; then
   chmod 755 "$work"
   install -m 000 b.img secret.img
@@ -154,6 +189,8 @@ for command in info serve expose mount umount; do
   run help $command | cmp - out || fail "help $command is not $command --help"
   awk 'length > 100 { exit 1 }' out || fail "$command --help has lines beyond 100 columns"
 done
+run key add --help | cmp - <(run help key add) || fail "help key add is not key add --help"
+expect 2 "'latchkey key bogus' is not a command" run help key bogus
 for words in "info a.img" "info --json a.img" version help "serve --help"; do
   expect 5 'cannot write to standard output: no space' sh -c "'$LATCHKEY' $words >/dev/full"
 done
@@ -172,11 +209,20 @@ XDG_RUNTIME_DIR=/nonexistent run serve a.img --key alpha.key --run true
 for signal in INT TERM HUP; do
   rm -f started
   env --default-signal "$LATCHKEY" serve a.img --key alpha.key --run \
-    'echo >started; exec sleep 60' </dev/null & server=$!
+    'echo >started; exec sleep 60' </dev/null 2>stderr & server=$!
   await test -e started || fail "the command of --run did not start"
   kill -$signal $server
-  wait $server || fail "SIG$signal during --run ends it with $?"
+  status=0
+  wait $server || status=$?
+  [ $status = 1 ] || fail "SIG$signal during --run ends it with $status, as if the command were done"
+  grep -q 'was stopped before its end, and ended with signal 15' stderr || fail "said: $(cat stderr)"
 done
+# One that is done in spite of it.
+env --default-signal "$LATCHKEY" serve a.img --key alpha.key --run \
+  'trap "exit 0" TERM; echo >done; sleep 60 & wait' </dev/null & server=$!
+await test -e done || fail "the command of --run did not start"
+kill -TERM $server
+wait $server || fail "a command that ended well ends it with $?"
 
 echo "== where it listens is checked before any key is"
 expect 2 'sock exists' run serve a.img --socket sock

@@ -2,7 +2,7 @@
 # `latchkey copy` as a user would run it: what it makes, what it refuses, how it is stopped and gone
 # on with; qemu-img, nbdkit and cryptsetup have to agree.
 . "$(dirname "$0")/../support/lib.sh"
-need cryptsetup qemu-img qemu-nbd nbdkit nbdcopy mkfs.ext4
+need cryptsetup openssl qemu-img qemu-nbd nbdkit nbdcopy mkfs.ext4
 PATH=$PATH:/sbin:/usr/sbin
 cd "$work"
 run() { "$LATCHKEY" "$@" </dev/null; }
@@ -151,6 +151,17 @@ done
 expect 2 'is named for two things' run copy disk.vhd y --force --encrypt --generate-key y \
   --passphrase-file first
 [ ! -e y ] && [ ! -e y.copying ] || fail "a refused copy left something"
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out kek.pem 2>openssl.log
+cp kek.pem was.pem
+expect 1 'are the same storage' run copy disk.vhd kek.pem --force --kek kek.pem --passphrase-file first
+cmp kek.pem was.pem || fail "the key-encryption key was overwritten"
+expect 2 'named like a qcow2 file' run copy disk.vhd y.qcow2 --passphrase-file first
+# What is wrong with the image stays written beside its copy.
+head -c 60M disk.vhd >cut.vhd
+run copy cut.vhd cut.raw --passphrase-file first >/dev/null 2>&1
+grep -q 'partition 1: it should have .* the rest is missing' cut.raw.json || fail "$(cat cut.raw.json)"
+head -c 10M disk.vhd >cut.vhd
+expect 4 'the image ends before it' run copy cut.vhd cut2.raw --passphrase-file first
 if [ "$(id -u)" = 0 ] && loop=$(losetup --find --show disk.vhd 2>/dev/null); then
   expect 1 'are the same storage' run copy "$loop" disk.vhd --force --passphrase-file first
   expect 1 'are the same storage' run copy disk.vhd "$loop" --force --passphrase-file first
@@ -167,6 +178,7 @@ run copy disk.vhd old --force --no-manifest --passphrase-file first >/dev/null
 [ ! -e old.json ] && [ ! -e old.sha256 ] || fail "a manifest of the copy before is left"
 head -c 1000001 noise >odd.raw
 run copy odd.raw odd.copy >/dev/null && cmp odd.raw odd.copy || fail "an odd length"
+run copy odd.raw $'odd\nname' >/dev/null && sha256sum --quiet -c $'odd\nname.sha256' || fail "an odd name"
 run copy odd.raw odd.luks --encrypt --sector-size 4096 --new-passphrase-file second "${cheap[@]}" >/dev/null
 run copy odd.luks odd.copy --force --passphrase-file second >/dev/null
 cmp -n 1000001 odd.raw odd.copy || fail "an odd length, encrypted"

@@ -155,6 +155,15 @@ run format o --size 20M --force --passphrase-file second "${cheap[@]}" >/dev/nul
 opens second o || fail "--force"
 if opens first o 2>/dev/null; then fail "the old key still opens"; fi
 
+expect 2 'is named for two things' run format self --size 20M --generate-key ./self "${cheap[@]}"
+[ ! -e self ] || fail "something of it was made"
+cp first eaten
+expect 1 'are the same storage' run format eaten --size 20M --key-file eaten --force "${cheap[@]}"
+cmp first eaten || fail "a key was overwritten by its volume"
+expect 2 'named like a vhdx file' run format a.vhdx --size 20M --passphrase-file first "${cheap[@]}"
+run format byname.vhd --size 20M --passphrase-file first "${cheap[@]}" >/dev/null
+[ "$(stat -c %s byname.vhd)" = $((20 * 1024 * 1024 + 512)) ] || fail "not a VHD by its name"
+
 echo "== keys come and go"
 for luks in luks1 luks2; do
   rm -f k
@@ -264,6 +273,54 @@ done
 dd if=/dev/zero of=c bs=512 seek=70 count=1 conv=notrunc status=none
 ends 4 run header check c
 grep -q 'keyslot 0.*overwritten' said || fail "check said: $(cat said)"
+
+# cryptsetup's mark of a LUKS1 volume under re-encryption is no damage.
+run format busy --size 20M --luks1 --passphrase-file first "${cheap[@]}" >/dev/null
+printf '\336\255' | dd of=busy bs=1 seek=4 conv=notrunc status=none
+digest busy >was
+ends 4 run info busy
+grep -q 're-encryption of this luks1 volume was interrupted' said || fail "info said: $(cat said)"
+expect 4 'was interrupted' run header repair busy --backup w3 --yes
+[ "$(digest busy)" = "$(cat was)" ] || fail "it was marked as whole"
+
+echo "== the header of one that is kept apart is not written over data"
+run format apart --size 20M --header apart.head --passphrase-file first "${cheap[@]}" >/dev/null
+run header backup apart apart.saved --header apart.head 2>/dev/null
+digest apart >was
+expect 1 'kept apart from its data' run header restore apart apart.saved --backup w4 --yes
+[ ! -e w4 ] && [ "$(digest apart)" = "$(cat was)" ] || fail "the data was overwritten"
+# Its file can be gone, or something else.
+size=$(stat -c %s apart.head)
+rm apart.head && truncate -s "$size" apart.head
+run header restore apart apart.saved --header apart.head --backup w4 --yes >/dev/null 2>said ||
+  fail "a wiped header: $(cat said)"
+run key test apart --header apart.head --passphrase-file first >/dev/null || fail "restored"
+head -c "$size" /dev/urandom >other.head
+expect 1 'is it the right file' run header restore apart apart.saved --header other.head --backup w5 --yes
+# What is put aside is all that is overwritten.
+cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+  --luks2-keyslots-size 24m --key-file first --header large.head apart
+run header backup apart large.saved --header large.head 2>/dev/null
+digest apart >was
+rm -f w5*
+run header restore apart large.saved --backup w5 --yes --force >/dev/null 2>&1 || true
+cp apart undone
+dd if=w5 of=undone conv=notrunc status=none
+[ "$(digest undone)" = "$(cat was)" ] || fail "what was put aside is not all that was overwritten"
+
+echo "== a header with no room beside it"
+truncate -s 20M tight
+cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+  --luks2-keyslots-size 256k --key-file first tight
+run header backup tight tight.saved 2>/dev/null
+printf second | cryptsetup luksChangeKey -q --disable-locks --key-file first --pbkdf pbkdf2 \
+  --pbkdf-force-iterations 1000 tight - 2>/dev/null || fail "luksChangeKey"
+digest tight >was
+expect 1 'a power cut would leave neither' run header restore tight tight.saved --backup w6 --yes
+[ "$(digest tight)" = "$(cat was)" ] || fail "refused, and yet restored"
+rm -f w6*
+run header restore tight tight.saved --backup w6 --yes --force >/dev/null 2>&1 || fail "--force"
+run key test tight --key-file first >/dev/null || fail "tight: not restored"
 
 echo "== a detached header is written, the data is not"
 run format data --size 8M --header head --passphrase-file first "${cheap[@]}" >/dev/null

@@ -371,6 +371,42 @@ TEST_F(TextTest, TypedRecoveryPasswordIsBoth) {
   EXPECT_EQ(typed("anaconda").size(), 1U);
 }
 
+TEST(RecoveryPasswordTest, DashesOfWordProcessorsAndLines) {
+  const std::string groups[] = {"000011", "000022", "000033", "000044",
+                                "000055", "000066", "000077", "000088"};
+  for (const char* between : {"-", " ", " - ", "\n", "\r\n", "\u2013", "\u00a0", " \u2014 "}) {
+    std::string text;
+    for (const std::string& group : groups) text += (text.empty() ? "" : between) + group;
+    const auto found = keyslots::find_recovery_passwords(engine::as_bytes(text));
+    ASSERT_EQ(found.size(), 1U) << text;
+    EXPECT_EQ(keyslots::as_text(found[0].digits.span()),
+              "000011-000022-000033-000044-000055-000066-000077-000088");
+    EXPECT_EQ(keyslots::slip_in_recovery_password(engine::as_bytes(text)), "");
+  }
+}
+
+TEST(RecoveryPasswordTest, SlipsAreNamed) {
+  const auto slip = [](std::string_view text) {
+    return keyslots::slip_in_recovery_password(engine::as_bytes(text));
+  };
+  EXPECT_EQ(slip("000011-000022-000033-000044-000055-000066-000077-00088"),
+            "group 8 has 5 digits, not 6");
+  EXPECT_EQ(slip("000011-000022-000034-000044-000055-000066-000077-000088\n"),
+            "group 3 was mistyped: it is not a multiple of 11");
+  EXPECT_EQ(slip("000011-000022-000033-00004O-000055-000066-000077-000088"),
+            "group 4 has something else in it than digits");
+  EXPECT_EQ(slip("000011-000022-000033-000044-000055-000066-000077"),
+            "it has 7 groups of digits, not 8");
+  EXPECT_EQ(slip("00001100002200003300004400005500006600007700008"), "it has 47 digits, not 48");
+  EXPECT_EQ(slip("000011000022000033000044000055000066000077000088"), "");
+  EXPECT_EQ(slip("000011000022000033000045000055000066000077000088"),
+            "group 4 was mistyped: it is not a multiple of 11");
+  for (const char* other : {"", "correct horse battery staple", "12345678", "2025-09-13 14:00:16",
+                            "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"}) {
+    EXPECT_EQ(slip(other), "") << other;
+  }
+}
+
 TEST_F(TextTest, DescriptionsNeverShowTheKey) {
   const std::string value = base64(make_bek());
   const std::string json = rest_bundle(value, "BEK", "1588096321", R"({"MachineName":"vm1"})");

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -15,7 +17,8 @@
 #include "tools/copy/copy_progress.h"
 #include "tools/copy/copy_state.h"
 #include "tools/copy/copy_target.h"
-#include "tools/copy/same_storage.h"
+#include "tools/key_options.h"
+#include "tools/same_storage.h"
 
 namespace latchkey::tools {
 namespace {
@@ -290,6 +293,20 @@ TEST_F(StateFile, AnythingElseIsAnError) {
   }
 }
 
+TEST_F(StateFile, EveryFileOfTheKeysIsKnown) {
+  const std::filesystem::path folder = dir_ / "keys";
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "a.BEK") << "x";
+  KeyOptions keys;
+  keys.keys = {folder, "secret.json"};
+  keys.passphrase_file = "-";
+  keys.kek = "pkcs11:token=t";
+  keys.header = "head";
+  const std::vector<std::string> files = keys.files();
+  EXPECT_EQ((std::set<std::string>(files.begin(), files.end())),
+            (std::set<std::string>{"head", folder, folder / "a.BEK", "secret.json"}));
+}
+
 TEST_F(StateFile, NamesOfTheSameFileAreFound) {
   const std::string other = out_ + ".other";
   test::write_file(out_, ByteVector(10));
@@ -301,6 +318,8 @@ TEST_F(StateFile, NamesOfTheSameFileAreFound) {
   EXPECT_TRUE(same_storage(out_ + ".hard", out_));
   EXPECT_FALSE(same_storage(out_, other));
   EXPECT_FALSE(same_storage(out_, out_ + ".none"));
+  const std::filesystem::path none = out_ + ".none";
+  EXPECT_TRUE(same_storage(none, none.parent_path() / "." / none.filename()));
 }
 
 TEST(CopyTarget, TheNameSaysTheFormat) {

@@ -5,13 +5,12 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include "tools/copy/copy_state.h"
 #include "tools/copy/manifest.h"
-#include "tools/copy/same_storage.h"
 #include "tools/digest_file.h"
+#include "tools/same_storage.h"
 
 namespace latchkey::tools {
 
@@ -20,24 +19,6 @@ using engine::ErrorCode;
 using engine::Result;
 
 namespace {
-
-Result<void> check_apart(const std::vector<std::string>& written,
-                         const std::vector<std::string>& read) {
-  for (std::size_t i = 0; i < written.size(); ++i) {
-    for (const std::string& name : read) {
-      if (!same_storage(written[i], name)) continue;
-      return Error(ErrorCode::kRefused,
-                   fmt::format("{} and {} are the same storage: one is read, the other would be "
-                               "written",
-                               name, written[i]));
-    }
-    for (std::size_t k = 0; k < i; ++k) {
-      if (written[k] != written[i] && !same_storage(written[k], written[i])) continue;
-      return Error(ErrorCode::kUsage, written[i] + " is named for two things");
-    }
-  }
-  return {};
-}
 
 Result<void> check_free(const std::string& name, bool earlier_may_go) {
   const std::string folder = std::filesystem::path(name).parent_path();

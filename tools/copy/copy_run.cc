@@ -316,6 +316,7 @@ class CopyRun {
     manifest.copy.format = plan_.format;
     manifest.copy.volume = volume_wish(request_.target);
     manifest.locked = request_.locked;
+    manifest.warnings = request_.warnings;
     manifest.container = request_.container;
     manifest.description = request_.source.description;
     manifest.out = out();

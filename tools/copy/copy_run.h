@@ -14,10 +14,11 @@
 namespace latchkey::tools {
 
 struct CopyRequest {
-  std::string image;                    // as it was given
-  std::string container;                // "raw", "vhd", "vhd-dynamic"
-  frontends::Export source;             // what of it is copied
-  std::vector<std::string> locked;      // regions in it that are ciphertext: "p2"
+  std::string image;                  // as it was given
+  std::string container;              // "raw", "vhd", "vhd-dynamic"
+  frontends::Export source;           // what of it is copied
+  std::vector<std::string> locked;    // regions in it that are ciphertext: "p2"
+  std::vector<std::string> warnings;  // what is wrong with the image: "partition 2: it should ..."
   std::vector<std::string> read_files;  // headers and keys: never written
   CopyTargetOptions target;
   NewKeyOptions key;  // of a new volume

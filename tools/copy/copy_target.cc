@@ -117,11 +117,7 @@ TargetKind kind_of_target(const std::string& out) {
 
 std::string format_of_target(const CopyTargetOptions& options) {
   if (!options.format.empty()) return options.format;
-  const std::string& out = options.out;
-  std::string end = out.size() > 4 ? out.substr(out.size() - 4) : "";
-  std::transform(end.begin(), end.end(), end.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return end == ".vhd" && kind_of_target(out) == TargetKind::kFile ? "vhd" : "raw";
+  return kind_of_target(options.out) == TargetKind::kFile ? container_by_name(options.out) : "raw";
 }
 
 std::string volume_wish(const CopyTargetOptions& options) {
@@ -141,6 +137,11 @@ Result<TargetPlan> plan_target(const CopyTargetOptions& options, std::uint64_t b
   // overwritten.
   plan.resumes = plan.is_file() ? unfinished : options.resume && options.force;
   plan.format = format_of_target(options);
+  if (options.format.empty() && plan.is_file()) {
+    if (auto fine = check_name_of_image(options.out, "--format"); !fine) {
+      return std::move(fine).error();
+    }
+  }
   if (!plan.is_file() && plan.format != "raw") {
     return Error(ErrorCode::kUsage, "--format: a VHD is a file, and " + options.out + " is none");
   }

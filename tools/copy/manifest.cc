@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -35,8 +36,9 @@ ManifestJson ranges_json(const std::vector<ByteRange>& ranges) {
 }
 
 // As sha256sum writes it.
-bool is_digest_line(const std::string& text) {
+bool is_digest_line(std::string_view text) {
   constexpr std::size_t kHexDigits = 64;
+  if (text.starts_with('\\')) text.remove_prefix(1);
   return text.size() > kHexDigits + 2 && text.substr(kHexDigits, 2) == "  " &&
          text.find_first_not_of("0123456789abcdef") == kHexDigits;
 }
@@ -51,7 +53,8 @@ std::string manifest_json(const Manifest& manifest) {
         {"container", manifest.container},
         {"what", copy.what},
         {"description", manifest.description},
-        {"locked", manifest.locked}}},
+        {"locked", manifest.locked},
+        {"warnings", manifest.warnings}}},
       {"bytes", copy.bytes},
       {"sha256", text_or_null(manifest.outcome.sha256)},
       {"zero_bytes", manifest.outcome.zero_bytes},

@@ -14,9 +14,10 @@ namespace latchkey::tools {
 
 struct Manifest {
   CopyState copy;
-  std::string container;            // of the image
-  std::string description;          // "ext4 inside LUKS2"
-  std::vector<std::string> locked;  // regions whose ciphertext was copied: "p2"
+  std::string container;              // of the image
+  std::string description;            // "ext4 inside LUKS2"
+  std::vector<std::string> locked;    // regions whose ciphertext was copied: "p2"
+  std::vector<std::string> warnings;  // what is wrong with the image
   std::string out;
   std::string volume;  // that was made: "LUKS2 ..."; else empty
   CopyOutcome outcome;
