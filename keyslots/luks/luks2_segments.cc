@@ -28,6 +28,12 @@ std::uint32_t luks2_key_bytes_of(const Luks2Metadata& metadata, const Luks2Diges
 
 std::string why_luks2_segment_unusable(const Luks2Metadata& metadata, const Luks2Segment& segment,
                                        const Luks2Digest* digest) {
+  if (segment.type == "linear") {
+    return fmt::format(
+        "segment {} is of type 'linear', not encrypted: a decrypted volume is opened without its "
+        "header",
+        segment.id);
+  }
   if (segment.type != "crypt") {
     return fmt::format("segment {} is of type '{}', which is not supported", segment.id,
                        engine::printable(segment.type));

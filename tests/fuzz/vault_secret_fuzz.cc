@@ -5,11 +5,13 @@
 
 #include "keyslots/keys/base64.h"
 #include "keyslots/keys/found_key.h"
+#include "keyslots/keys/secret_text.h"
 
 using namespace latchkey;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const engine::Bytes bytes(reinterpret_cast<const std::byte*>(data), size);
+  (void)keyslots::slip_in_recovery_password(bytes);
   auto found = keyslots::look_into_key_bytes(engine::SecretBytes::copy_of(bytes), "'input'");
   if (!found) return 0;
   if (found->empty()) __builtin_trap();
