@@ -29,7 +29,7 @@ std::vector<std::string> environment_with(
     }
     if (!replaced) out.push_back(text);
   }
-  for (const auto& [name, value] : variables) out.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables) out.push_back(fmt::format("{}={}", name, value));
   return out;
 }
 
@@ -39,6 +39,7 @@ Result<ChildProcess> ChildProcess::start(
     const std::string& command, const std::vector<std::pair<std::string, std::string>>& variables) {
   std::vector<std::string> environment = environment_with(variables);
   std::vector<char*> envp;
+  envp.reserve(environment.size() + 1);
   for (std::string& entry : environment) envp.push_back(entry.data());
   envp.push_back(nullptr);
   std::string shell = "sh";

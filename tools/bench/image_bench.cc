@@ -297,6 +297,7 @@ class ImageBench {
       for (std::size_t i = 0; i < devices; ++i) stack.push_back(i);
       stack.push_back(top);
       std::vector<double> speed;
+      speed.reserve(stack.size());
       for (const std::size_t i : stack) speed.push_back(table.rows[i].summary.median);
       const std::vector<double> parts = shares(speed);
       if (parts.empty()) return;
