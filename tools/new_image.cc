@@ -243,7 +243,7 @@ std::string describe_what_is_there(const std::string& path) {
 Result<std::uint64_t> planned_place_bytes(const NewImageOptions& options) {
   const auto existing = look_at(options.path);
   if (!existing) return existing.error();
-  const auto disk_bytes = planned_disk_bytes(options, *existing);
+  auto disk_bytes = planned_disk_bytes(options, *existing);
   if (!disk_bytes || !options.gpt) return disk_bytes;
   const auto place = engine::plan_new_gpt(*disk_bytes);
   if (!place) return place.error();
