@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "keyslots/digest.h"
+#include "keyslots/keys/recovery_password.h"
 
 namespace latchkey::keyslots {
 
@@ -21,9 +22,9 @@ using engine::SecretBytes;
 
 namespace {
 
-constexpr std::size_t kGroups = 8;
-constexpr std::size_t kGroupDigits = 6;
-constexpr unsigned kGroupDivisor = 11;
+constexpr std::size_t kGroups = kRecoveryGroups;
+constexpr std::size_t kGroupDigits = kRecoveryGroupDigits;
+constexpr unsigned kGroupDivisor = kRecoveryGroupDivisor;
 constexpr unsigned kGroupLimit = 720896;  // 11 * 65536
 constexpr std::size_t kHashBytes = 32;
 constexpr std::size_t kSaltBytes = 16;

@@ -4,6 +4,7 @@
 
 #include "keyslots/keys/key_file.h"
 #include "keyslots/keys/key_wrap.h"
+#include "keyslots/keys/recovery_password.h"
 #include "keyslots/keys/secret_text.h"
 
 namespace latchkey::keyslots {

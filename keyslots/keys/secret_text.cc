@@ -1,11 +1,8 @@
 #include "keyslots/keys/secret_text.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
-
-#include <fmt/format.h>
 
 namespace latchkey::keyslots {
 
@@ -14,21 +11,12 @@ using engine::SecretBytes;
 
 namespace {
 
-constexpr std::size_t kGuidLength = 36;
-constexpr std::size_t kGroups = 8;
-constexpr std::size_t kGroupDigits = 6;
-constexpr std::size_t kMostPasswords = 32;
-
 bool is_blank(char c) noexcept {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-bool is_digit(char c) noexcept {
-  return c >= '0' && c <= '9';
-}
-
 std::optional<unsigned> hex_value(char c) noexcept {
-  if (is_digit(c)) return static_cast<unsigned>(c - '0');
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
   if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
   if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
   return std::nullopt;
@@ -82,41 +70,6 @@ std::optional<SecretBytes> utf8_from_utf16(Bytes text, std::endian order) {
   }
   utf8.truncate(static_cast<std::size_t>(to - utf8.data()));
   return utf8;
-}
-
-// How long the separator of groups is that begins at `at`; 0: none does. Word and mail programs
-// make other dashes of those that were typed.
-std::size_t separator_at(std::string_view text, std::size_t at) {
-  using namespace std::string_view_literals;
-  constexpr std::array kSeparators = {"-"sv,      " "sv,      "\t"sv,     "\r"sv,
-                                      "\n"sv,     "\u00a0"sv, "\u2010"sv, "\u2011"sv,
-                                      "\u2012"sv, "\u2013"sv, "\u2014"sv, "\u2212"sv};
-  for (const std::string_view separator : kSeparators) {
-    if (text.substr(at).starts_with(separator)) return separator.size();
-  }
-  return 0;
-}
-
-// The end of a recovery password that begins at `at`, and its digits; 0: none does.
-std::size_t match_recovery_password(std::string_view text, std::size_t at, std::byte* digits) {
-  constexpr std::size_t kMostBetween = 3;
-  for (std::size_t group = 0; group < kGroups; ++group) {
-    if (group > 0) {
-      *digits++ = std::byte{'-'};
-      std::size_t between = 0;
-      while (between < kMostBetween && at < text.size()) {
-        const std::size_t length = separator_at(text, at);
-        if (length == 0) break;
-        ++between;
-        at += length;
-      }
-    }
-    for (std::size_t i = 0; i < kGroupDigits; ++i, ++at) {
-      if (at >= text.size() || !is_digit(text[at])) return 0;
-      *digits++ = static_cast<std::byte>(text[at]);
-    }
-  }
-  return at < text.size() && is_digit(text[at]) ? 0 : at;
 }
 
 }  // namespace
@@ -208,72 +161,6 @@ std::optional<SecretBytes> decode_hex(Bytes text) {
 std::string find_guid(std::string_view text) {
   for (std::size_t at = 0; at + kGuidLength <= text.size(); ++at) {
     if (is_guid(text.substr(at))) return upper_case(text.substr(at, kGuidLength));
-  }
-  return {};
-}
-
-std::vector<RecoveryPassword> find_recovery_passwords(Bytes bytes) {
-  const std::string_view text = as_text(bytes);
-  std::vector<RecoveryPassword> found;
-  std::string id;
-  for (std::size_t at = 0; at < text.size() && found.size() < kMostPasswords; ++at) {
-    if (at + kGuidLength <= text.size() && is_guid(text.substr(at))) {
-      id = upper_case(text.substr(at, kGuidLength));
-      at += kGuidLength - 1;
-      continue;
-    }
-    if (!is_digit(text[at]) || (at > 0 && is_digit(text[at - 1]))) continue;
-    SecretBytes digits(kGroups * (kGroupDigits + 1) - 1);
-    const std::size_t end = match_recovery_password(text, at, digits.data());
-    if (end == 0) continue;
-    found.push_back({std::move(digits), id});
-    at = end - 1;
-  }
-  return found;
-}
-
-std::string slip_in_recovery_password(Bytes bytes) {
-  constexpr std::size_t kMostBytes = 128;
-  constexpr std::size_t kLeastDigits = 36;
-  constexpr std::size_t kMostOthers = 4;
-  constexpr unsigned kDivisor = 11;
-  const std::string_view text = as_text(trimmed(bytes));
-  if (text.size() > kMostBytes) return {};
-  std::vector<std::string_view> groups;
-  std::size_t begin = 0;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t length = at < text.size() ? separator_at(text, at) : 1;
-    if (length > 0 && at > begin) groups.push_back(text.substr(begin, at - begin));
-    at += std::max<std::size_t>(length, 1);
-    if (length > 0) begin = at;
-  }
-  const auto digits = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), is_digit));
-  std::size_t characters = 0;
-  for (const std::string_view group : groups) characters += group.size();
-  if (digits < kLeastDigits || characters - digits > kMostOthers) return {};
-  if (groups.size() == 1 && digits == characters) {
-    if (digits != kGroups * kGroupDigits) return fmt::format("it has {} digits, not 48", digits);
-    groups.clear();
-    for (std::size_t i = 0; i < kGroups; ++i) {
-      groups.push_back(text.substr(i * kGroupDigits, kGroupDigits));
-    }
-  }
-  if (groups.size() != kGroups) {
-    return fmt::format("it has {} groups of digits, not 8", groups.size());
-  }
-  for (std::size_t i = 0; i < kGroups; ++i) {
-    const std::string_view group = groups[i];
-    if (!std::all_of(group.begin(), group.end(), is_digit)) {
-      return fmt::format("group {} has something else in it than digits", i + 1);
-    }
-    if (group.size() != kGroupDigits) {
-      return fmt::format("group {} has {} digits, not 6", i + 1, group.size());
-    }
-    unsigned value = 0;
-    for (const char c : group) value = value * 10 + static_cast<unsigned>(c - '0');
-    if (value % kDivisor != 0) {
-      return fmt::format("group {} was mistyped: it is not a multiple of 11", i + 1);
-    }
   }
   return {};
 }

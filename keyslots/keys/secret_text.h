@@ -1,5 +1,5 @@
-// What is to be told from the text of a key file: its encoding, hexadecimal digits, recovery
-// passwords. Copies of secrets are made in SecretBytes only. Pure, any thread.
+// What is to be told from the text of a key file: its encoding, hexadecimal digits, GUIDs. Copies
+// of secrets are made in SecretBytes only. Pure, any thread.
 #pragma once
 
 #include <optional>
@@ -38,18 +38,7 @@ bool is_utf8(engine::Bytes bytes) noexcept;
 std::optional<engine::SecretBytes> decode_hex(engine::Bytes text);
 
 // "4381F759-C4F8-4DE0-BB61-FC33A831BDA5" anywhere in a name: upper case; empty where there is none.
+inline constexpr std::size_t kGuidLength = 36;
 std::string find_guid(std::string_view text);
-
-// A number of 48 digits in eight groups, as Windows prints and saves it. Only the shape is looked
-// at: whether the groups check is BitLocker's business.
-struct RecoveryPassword {
-  engine::SecretBytes digits;  // 48 digits with a dash between the groups
-  std::string protector_id;    // the last GUID before it, as Windows' own file names it; or empty
-};
-std::vector<RecoveryPassword> find_recovery_passwords(engine::Bytes text);
-
-// What is wrong with a text that is nearly a recovery password: "group 3 has 5 digits, not 6".
-// Empty for one that checks, and for anything else.
-std::string slip_in_recovery_password(engine::Bytes text);
 
 }  // namespace latchkey::keyslots

@@ -5,6 +5,7 @@
 
 #include "keyslots/keys/base64.h"
 #include "keyslots/keys/found_key.h"
+#include "keyslots/keys/recovery_password.h"
 #include "keyslots/keys/secret_text.h"
 
 using namespace latchkey;

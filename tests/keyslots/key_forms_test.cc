@@ -3,6 +3,7 @@
 #include "keyslots/key_ring.h"
 #include "keyslots/keys/base64.h"
 #include "keyslots/keys/bek_file.h"
+#include "keyslots/keys/recovery_password.h"
 #include "keyslots/keys/secret_text.h"
 #include "keyslots/keys/times.h"
 #include "keyslots/keys/vault_url.h"
