@@ -95,6 +95,43 @@ bool begins_with_zeros(engine::BlockDevice& device) {
          std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
 }
 
+// Would the backup be written over something that is no header? Over the data, that is.
+Result<void> check_before_data(const HeaderOptions& options, const LuksTarget& target,
+                               std::uint64_t backup_bytes, std::uint64_t payload_offset) {
+  constexpr std::uint64_t kRounding = 4096;  // of a backup's length
+  if (payload_offset == 0) {
+    return Error(ErrorCode::kRefused,
+                 options.file +
+                     " is of a header that is kept apart from its data: it would be "
+                     "written over the data")
+        .with_hint("name the file that is the header: --header FILE");
+  }
+  if (payload_offset + kRounding < backup_bytes) {
+    return Error(ErrorCode::kRefused,
+                 fmt::format("{} is longer than what lies before its data, at byte {}: it would be "
+                             "written over the data",
+                             options.file, payload_offset));
+  }
+  const std::string& content = target.region->content.type;
+  if (content.empty() || content == "crypto_LUKS") return {};
+  return Error(ErrorCode::kRefused,
+               fmt::format("{} holds {}, which the header would overwrite", target.name(), content))
+      .with_hint("--force does it all the same");
+}
+
+// Over something else in the file that --header names, where no header is in it?
+Result<void> check_header_file(const HeaderOptions& options, const LuksTarget& target) {
+  if (target.region->content.type == "crypto_LUKS") {
+    return Error(ErrorCode::kRefused, fmt::format("{} has a header of its own, and {} holds none",
+                                                  target.name(), options.keys.header))
+        .with_hint("--force writes the header into it all the same");
+  }
+  if (begins_with_zeros(*target.header_device)) return {};
+  return Error(ErrorCode::kRefused, "there is something in " + options.keys.header +
+                                        ", and no header that can be recognised")
+      .with_hint("is it the right file? --force writes the header over it");
+}
+
 // Does the backup belong to what is there, as far as that can still be told?
 Result<void> check_belongs(const HeaderOptions& options, const LuksTarget& target,
                            const std::vector<std::byte>& backup) {
@@ -106,37 +143,19 @@ Result<void> check_belongs(const HeaderOptions& options, const LuksTarget& targe
   if (*saved == nullptr || !(*saved)->facts().format.starts_with("LUKS")) {
     return Error(ErrorCode::kDamaged, options.file + " holds no LUKS header");
   }
-  const bool apart = target.header_device != target.region->device;
-  const std::uint64_t payload = (*saved)->facts().payload_offset;
-  constexpr std::uint64_t kRounding = 4096;  // of a backup's length
-  if (!apart && payload + kRounding < backup.size() && !options.force) {
-    return Error(ErrorCode::kRefused,
-                 payload == 0 ? options.file +
-                                    " is of a header that is kept apart from its data: it would "
-                                    "be written over the data"
-                              : fmt::format("{} is longer than what lies before its data, at byte "
-                                            "{}: it would be written over the data",
-                                            options.file, payload))
-        .with_hint(payload == 0 ? "name the file that is the header: --header FILE" : "");
-  }
   const auto& present = target.region->volume;
-  const std::string content = apart ? "" : target.region->content.type;
-  if (!content.empty() && content != "crypto_LUKS" && !options.force) {
-    return Error(ErrorCode::kRefused, fmt::format("{} holds {}, which the header would overwrite",
-                                                  target.name(), content))
-        .with_hint("--force does it all the same");
+  const bool usable = present && present->header;
+  const bool apart = target.header_device != target.region->device;
+  if (!options.force) {
+    auto fine = Result<void>();
+    if (!apart) {
+      fine = check_before_data(options, target, backup.size(), (*saved)->facts().payload_offset);
+    } else if (!usable) {
+      fine = check_header_file(options, target);
+    }
+    if (!fine) return fine;
   }
-  if (!present || !present->header) {
-    if (apart && !options.force && target.region->content.type == "crypto_LUKS") {
-      return Error(ErrorCode::kRefused, fmt::format("{} has a header of its own, and {} holds none",
-                                                    target.name(), options.keys.header))
-          .with_hint("--force writes the header into it all the same");
-    }
-    if (apart && !options.force && !begins_with_zeros(*target.header_device)) {
-      return Error(ErrorCode::kRefused, "there is something in " + options.keys.header +
-                                            ", and no header that can be recognised")
-          .with_hint("is it the right file? --force writes the header over it");
-    }
+  if (!usable) {
     warn("the header that is there cannot be used: nothing tells whether the backup belongs to it");
     return {};
   }
@@ -163,6 +182,8 @@ Result<void> restore(const HeaderOptions& options) {
   auto target = find_header_place(options.target, options.keys.header, TargetUse::kWrite);
   if (!target) return std::move(target).error();
   if (auto fine = check_belongs(options, *target, *bytes); !fine) return fine;
+  auto can_be = keyslots::check_luks_restore(*target->header_device, *bytes, options.force);
+  if (!can_be) return can_be;
   const std::string question =
       fmt::format("Replace the header of {} by {}? Keys that only the present one knows are lost.",
                   engine::printable(target->name()), engine::printable(options.file));

@@ -141,7 +141,8 @@ bool any_active(const Luks1Header& header) {
 
 }  // namespace
 
-Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& saved) {
+Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& saved,
+                                  bool in_place, RestoreStep step) {
   auto backup = read_luks1_bytes(saved);
   if (!backup) return std::move(backup).error();
   auto wanted = parse_luks1_header(*backup);
@@ -150,11 +151,14 @@ Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevi
   if (!present) return std::move(present).error();
   if (engine::starts_with(*present, 0, kLuksMagic)) {
     auto here = parse_luks1_header(*present);
-    if (here && any_active(*here) && any_active(*wanted) &&
-        same_volume(*present, *backup, *here, *wanted)) {
+    const bool can_be_used = here && any_active(*here);
+    if (can_be_used && any_active(*wanted) && same_volume(*present, *backup, *here, *wanted)) {
+      if (step == RestoreStep::kCheck) return {};
       return slot_by_slot(SlotBySlot(device, *present, *here), saved, *wanted);
     }
+    if (can_be_used && !in_place) return restored_in_place();
   }
+  if (step == RestoreStep::kCheck) return {};
   for (const Luks1Slot& slot : wanted->slots) {
     auto material = material_of(saved, slot);
     if (!material) return std::move(material).error();

@@ -119,7 +119,7 @@ Result<void> destroy_old(engine::BlockDevice& device, const Luks2Metadata& befor
 }  // namespace
 
 Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& saved,
-                                  bool in_place) {
+                                  bool in_place, RestoreStep step) {
   const Luks2Copies backup = read_luks2_copies(saved);
   const Luks2Copy* wanted = backup.newest();
   if (wanted == nullptr) return Error(ErrorCode::kDamaged, "the backup holds no luks2 header");
@@ -135,6 +135,7 @@ Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevi
       present->header->metadata.keyslots_bytes == wanted->header->metadata.keyslots_bytes;
   if (alike) {
     auto plan = plan_beside(device, *present, saved, *wanted, sequence);
+    if (plan && step == RestoreStep::kCheck) return {};
     if (plan) {
       const CopyOrder order =
           present == &copies.first ? CopyOrder::kSecondFirst : CopyOrder::kFirstFirst;
@@ -143,12 +144,8 @@ Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevi
     }
     if (plan.error().code() != ErrorCode::kRefused) return std::move(plan).error();
   }
-  if (present != nullptr && !in_place) {
-    return Error(ErrorCode::kRefused,
-                 "the key slots area has no room for both headers' keys: in place of the present "
-                 "header a power cut would leave neither")
-        .with_hint("--force does it all the same; the two backups then have both");
-  }
+  if (present != nullptr && !in_place) return restored_in_place();
+  if (step == RestoreStep::kCheck) return {};
   auto plan = plan_in_place(saved, *wanted, sequence);
   if (!plan) return std::move(plan).error();
   return carry_out(device, *plan, CopyOrder::kFirstFirst);

@@ -131,7 +131,16 @@ std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, By
   return why;
 }
 
-Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup, bool in_place) {
+Error restored_in_place() {
+  return Error(ErrorCode::kRefused,
+               "there is no room for the keys of both headers: in place of the present one a power "
+               "cut would leave neither")
+      .with_hint("--force does it all the same; the two backups then have both");
+}
+
+namespace {
+
+Result<void> restore(engine::BlockDevice& device, Bytes backup, bool in_place, RestoreStep step) {
   engine::MemoryDevice saved({backup.begin(), backup.end()});
   const auto extent = luks_header_extent(saved);
   if (!extent) return Error(extent.error()).within("the backup");
@@ -144,8 +153,18 @@ Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup, bool
                  fmt::format("the backup's header of {} bytes does not fit the {} there are",
                              *extent, device.size_bytes()));
   }
-  return is_luks1(saved) ? restore_luks1_header(device, saved)
-                         : restore_luks2_header(device, saved, in_place);
+  return is_luks1(saved) ? restore_luks1_header(device, saved, in_place, step)
+                         : restore_luks2_header(device, saved, in_place, step);
+}
+
+}  // namespace
+
+Result<void> check_luks_restore(engine::BlockDevice& device, Bytes backup, bool in_place) {
+  return restore(device, backup, in_place, RestoreStep::kCheck);
+}
+
+Result<void> restore_luks_header(engine::BlockDevice& device, Bytes backup, bool in_place) {
+  return restore(device, backup, in_place, RestoreStep::kWrite);
 }
 
 }  // namespace latchkey::keyslots

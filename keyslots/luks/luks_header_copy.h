@@ -37,15 +37,23 @@ std::vector<std::string> why_backup_differs(const VolumeFacts& present, const Vo
 // that can be used.
 std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, engine::Bytes backup);
 
+// Would restore_luks_header() refuse? The same errors; nothing is written.
+engine::Result<void> check_luks_restore(engine::BlockDevice& device, engine::Bytes backup,
+                                        bool in_place);
+
 // `backup` is a whole backup, at least as long as its own header says. kDamaged: it holds no header
 // that can be used; kUsage: the device is too small for it; kRefused: it could only be written in
 // place of a header that can be used, and `in_place` does not allow that; kSystem.
 engine::Result<void> restore_luks_header(engine::BlockDevice& device, engine::Bytes backup,
                                          bool in_place);
 
-// Internal: the two formats.
-engine::Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& backup);
+// Internal: the two formats. Either the device is written, or only looked at.
+enum class RestoreStep { kCheck, kWrite };
+engine::Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevice& backup,
+                                          bool in_place, RestoreStep step);
 engine::Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& backup,
-                                          bool in_place);
+                                          bool in_place, RestoreStep step);
+// kRefused: in place of a header that can be used.
+engine::Error restored_in_place();
 
 }  // namespace latchkey::keyslots
