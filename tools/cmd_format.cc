@@ -28,6 +28,7 @@ struct FormatOptions {
   NewVolumeOptions volume;
   NewKeyOptions key;
   std::string size;
+  std::string container;  // empty: by FILE's name
   std::string partition = "none";
   std::string mkfs;
 };
@@ -41,10 +42,9 @@ Result<void> complete(FormatOptions& options) {
     }
   }
   options.image.gpt = options.partition == "gpt";
-  if (options.image.container.empty()) {
-    if (auto fine = check_name_of_image(options.image.path, "--container"); !fine) return fine;
-    options.image.container = container_by_name(options.image.path);
-  }
+  auto container = container_of(options.image.path, options.container, "--container");
+  if (!container) return std::move(container).error();
+  options.image.container = std::move(*container);
   return check_apart({options.image.path, options.volume.header, options.key.generated},
                      {options.key.key_file, options.key.passphrase_file});
 }
@@ -103,7 +103,6 @@ Result<void> format(FormatOptions options) {
 
 void add_format_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<FormatOptions>();
-  options->image.container.clear();
   CLI::App* command = app.add_subcommand("format", "make a new encrypted image, raw or VHD");
   command->add_option("FILE", options->image.path, "the image to make, or a block device")
       ->required()
@@ -111,7 +110,7 @@ void add_format_command(CLI::App& app, int& exit_status) {
   command->add_option("--size", options->size, "of the disk, like 10G; header included")
       ->type_name("SIZE");
   command
-      ->add_option("--container", options->image.container,
+      ->add_option("--container", options->container,
                    "raw, vhd (fixed: for Azure) or vhd-dynamic (default: by FILE's name)")
       ->type_name("KIND")
       ->check(CLI::IsMember({"raw", "vhd", "vhd-dynamic"}));

@@ -201,14 +201,14 @@ Result<std::uint64_t> planned_disk_bytes(const NewImageOptions& options, const E
 
 }  // namespace
 
-std::string container_by_name(const std::string& path) {
-  return extension_of(path) == ".vhd" ? "vhd" : "raw";
-}
-
-Result<void> check_name_of_image(const std::string& path, const std::string& option) {
+Result<std::string> container_of(const std::string& path, const std::string& wish,
+                                 const std::string& option) {
+  if (!wish.empty()) return wish;
   constexpr std::array kNotMade = {".vhdx", ".vmdk", ".qcow2", ".vdi"};
   const std::string end = extension_of(path);
-  if (std::find(kNotMade.begin(), kNotMade.end(), end) == kNotMade.end()) return {};
+  if (std::find(kNotMade.begin(), kNotMade.end(), end) == kNotMade.end()) {
+    return std::string(end == ".vhd" ? "vhd" : "raw");
+  }
   return Error(ErrorCode::kUsage,
                fmt::format("{} is named like a {} file, which is not made", path, end.substr(1)))
       .with_hint(option + " raw, vhd or vhd-dynamic says what is meant");

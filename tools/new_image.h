@@ -17,7 +17,7 @@ struct NewImageOptions {
   std::string path;  // a file, or a block device
   // Of the virtual disk; of what is there where it is not given.
   std::optional<std::uint64_t> size_bytes;
-  std::string container = "raw";  // "raw", "vhd", "vhd-dynamic": settled, see container_by_name()
+  std::string container = "raw";  // "raw", "vhd", "vhd-dynamic"
   bool gpt = false;
   bool force = false;         // overwrite
   bool whole_sectors = true;  // of a raw one
@@ -29,11 +29,11 @@ struct NewImage {
   bool made_file = false;   // there was none before
 };
 
-// What a name asks for: "vhd" for one that ends in .vhd, else "raw".
-std::string container_by_name(const std::string& path);
-// kUsage for a name that promises what is not made: .vhdx, .vmdk, .qcow2, .vdi. `option` says what
-// is.
-engine::Result<void> check_name_of_image(const std::string& path, const std::string& option);
+// What `wish` says, or where it is empty the name of the file: "vhd" for one that ends in .vhd,
+// else "raw". kUsage for a name that promises what is not made: .vhdx, .vmdk, .qcow2, .vdi;
+// `option` is what a wish is given with.
+engine::Result<std::string> container_of(const std::string& path, const std::string& wish,
+                                         const std::string& option);
 
 // Looks and changes nothing: kRefused where something would be overwritten, kUsage for sizes that
 // cannot be, kSystem.

@@ -327,13 +327,16 @@ TEST(CopyTarget, TheNameSaysTheFormat) {
     CopyTargetOptions options;
     options.out = out;
     options.format = asked;
-    return format_of_target(options);
+    const auto settled = format_of_target(options);
+    return settled ? *settled : "refused";
   };
   EXPECT_EQ(format("/nowhere/a.vhd"), "vhd");
   EXPECT_EQ(format("/nowhere/A.VHD"), "vhd");
   EXPECT_EQ(format("/nowhere/a.vhd", "vhd-dynamic"), "vhd-dynamic");
-  EXPECT_EQ(format("/nowhere/a.vhdx"), "raw");
+  EXPECT_EQ(format("/nowhere/a.vhdx"), "refused");
+  EXPECT_EQ(format("/nowhere/a.vhdx", "raw"), "raw");
   EXPECT_EQ(format("nbd://localhost/a.vhd"), "raw");
+  EXPECT_EQ(format("nbd://localhost/a", "vhd"), "refused");
 }
 
 TEST(CopyProgress, SaysHowFarHowFastAndHowLongYet) {

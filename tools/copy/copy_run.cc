@@ -89,6 +89,9 @@ class CopyRun {
     began_ = utc_now();
     kind_ = kind_of_target(out());
     if (auto fine = settle_names(request_); !fine) return fine;
+    auto format = format_of_target(request_.target);
+    if (!format) return std::move(format).error();
+    request_.target.format = std::move(*format);
     auto state = state_of(request_);
     if (!state) return std::move(state).error();
     state_ = std::move(*state);
@@ -111,7 +114,7 @@ class CopyRun {
   // Is OUT a copy that was begun, and this one?
   Result<void> find_unfinished() {
     if (!is_file()) return {};
-    state_.format = format_of_target(request_.target);
+    state_.format = request_.target.format;
     state_.volume = volume_wish(request_.target);
     const bool resume = request_.target.resume;
     const bool force = request_.target.force && !resume;

@@ -115,9 +115,12 @@ TargetKind kind_of_target(const std::string& out) {
   return block ? TargetKind::kBlockDevice : TargetKind::kFile;
 }
 
-std::string format_of_target(const CopyTargetOptions& options) {
-  if (!options.format.empty()) return options.format;
-  return kind_of_target(options.out) == TargetKind::kFile ? container_by_name(options.out) : "raw";
+Result<std::string> format_of_target(const CopyTargetOptions& options) {
+  if (kind_of_target(options.out) == TargetKind::kFile) {
+    return container_of(options.out, options.format, "--format");
+  }
+  if (options.format.empty() || options.format == "raw") return std::string("raw");
+  return Error(ErrorCode::kUsage, "--format: a VHD is a file, and " + options.out + " is none");
 }
 
 std::string volume_wish(const CopyTargetOptions& options) {
@@ -136,15 +139,7 @@ Result<TargetPlan> plan_target(const CopyTargetOptions& options, std::uint64_t b
   // Nothing lies beside a device that says what is in it: gone on with only if it may be
   // overwritten.
   plan.resumes = plan.is_file() ? unfinished : options.resume && options.force;
-  plan.format = format_of_target(options);
-  if (options.format.empty() && plan.is_file()) {
-    if (auto fine = check_name_of_image(options.out, "--format"); !fine) {
-      return std::move(fine).error();
-    }
-  }
-  if (!plan.is_file() && plan.format != "raw") {
-    return Error(ErrorCode::kUsage, "--format: a VHD is a file, and " + options.out + " is none");
-  }
+  plan.format = options.format;
   if (plan.kind == TargetKind::kNbd) {
     auto server = NbdClientDevice::connect(options.out, true, options.connections);
     if (!server) return std::move(server).error();

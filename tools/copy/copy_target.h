@@ -38,8 +38,8 @@ enum class TargetKind { kFile, kBlockDevice, kNbd };
 TargetKind kind_of_target(const std::string& out);
 // "luks2 aes-xts-plain64 512 ...": what must be the same when a copy is gone on with.
 std::string volume_wish(const CopyTargetOptions& options);
-// "raw", "vhd", "vhd-dynamic": what was asked for, else what the name says.
-std::string format_of_target(const CopyTargetOptions& options);
+// "raw", "vhd", "vhd-dynamic": what was asked for, else what the name says; see container_of().
+engine::Result<std::string> format_of_target(const CopyTargetOptions& options);
 
 struct TargetPlan {
   CopyTargetOptions options;
