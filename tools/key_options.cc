@@ -14,6 +14,7 @@
 #include "keyslots/keys/kek_file.h"
 #include "keyslots/keys/key_file.h"
 #include "keyslots/keys/pkcs11_kek.h"
+#include "keyslots/keys/recovery_password.h"
 #include "keyslots/keys/secret_text.h"
 #include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
@@ -291,6 +292,27 @@ Result<keyslots::Secret> ask_passphrase(const std::string& prompt) {
         .with_hint("type it, or give --key FILE, --passphrase-file FILE or --key-file FILE");
   }
   return keyslots::Secret{keyslots::SecretKind::kPassphrase, std::move(line), "passphrase"};
+}
+
+Result<TypedKey> ask_key(const std::string& prompt) {
+  auto secret = ask_passphrase(prompt);
+  if (!secret) return std::move(secret).error();
+  TypedKey typed;
+  typed.slip = keyslots::slip_in_recovery_password(secret->bytes.span());
+  auto source = std::make_unique<keyslots::FixedSecrets>();
+  for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
+    source->add(std::move(reading));
+  }
+  typed.ring.add(std::move(source));
+  return typed;
+}
+
+void tell_nothing_opened(const TypedKey& key, int attempt) {
+  if (!key.slip.empty()) {
+    fmt::print(stderr, "this is nearly a recovery password: {}\n", key.slip);
+  } else if (attempt < kPassphraseTries) {
+    fmt::print(stderr, "nothing takes this passphrase\n");
+  }
 }
 
 Result<bool> ask_yes(const std::string& prompt) {

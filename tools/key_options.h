@@ -54,6 +54,19 @@ engine::Result<std::unique_ptr<keyslots::Kek>> open_kek(const KeyOptions& option
 
 engine::Result<keyslots::UnlockOptions> unlock_options(const KeyOptions& options);
 
+// What was typed at a prompt, in every reading.
+struct TypedKey {
+  keyslots::KeyRing ring;
+  std::string slip;  // what is wrong with a recovery password that it nearly is; else empty
+};
+
+inline constexpr int kPassphraseTries = 3;
+
+// ask_passphrase(), as keys to try.
+engine::Result<TypedKey> ask_key(const std::string& prompt);
+// Tells the person that nothing opened, where that helps the next try or names a slip.
+void tell_nothing_opened(const TypedKey& key, int attempt);
+
 // Asks on the terminal, without echo. kKeyNeeded where there is none, and when given up: ^D and an
 // empty line give up; ^C ends the process; ^Z stops it, and it asks again afterwards.
 engine::Result<keyslots::Secret> ask_passphrase(const std::string& prompt);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
 #include "tools/open_image.h"
 #include "tools/shell_quoted.h"
@@ -14,8 +13,6 @@ using engine::ErrorCode;
 using engine::Result;
 
 namespace {
-
-constexpr int kPassphraseTries = 3;
 
 Result<Image> survey(const TargetOptions& options, const std::string& header_path, TargetUse use,
                      bool any_header) {
@@ -147,20 +144,13 @@ Result<keyslots::OpenedKeys> open_target(const LuksTarget& target, const KeyOpti
     return opened;
   }
   for (int attempt = 1;; ++attempt) {
-    auto typed = ask_passphrase("Passphrase for " + engine::printable(target.name()) + ": ");
+    auto typed = ask_key("Passphrase for " + engine::printable(target.name()) + ": ");
     if (!typed) return std::move(typed).error();
-    auto source = std::make_unique<keyslots::FixedSecrets>();
-    for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*typed))) {
-      source->add(std::move(reading));
-    }
-    keyslots::KeyRing ring;
-    ring.add(std::move(source));
-    auto opened = keyslots::find_keys(target.header(), ring, unlock);
-    if (opened && kept != nullptr) *kept = std::move(ring);
-    if (opened || opened.error().code() != ErrorCode::kWrongKey || attempt == kPassphraseTries) {
-      return opened;
-    }
-    fmt::print(stderr, "nothing takes this passphrase\n");
+    auto opened = keyslots::find_keys(target.header(), typed->ring, unlock);
+    if (opened && kept != nullptr) *kept = std::move(typed->ring);
+    if (opened || opened.error().code() != ErrorCode::kWrongKey) return opened;
+    tell_nothing_opened(*typed, attempt);
+    if (attempt == kPassphraseTries) return opened;
   }
 }
 

@@ -9,8 +9,6 @@
 #include "engine/bytes.h"
 #include "engine/ciphers/cipher_variants.h"
 #include "engine/secret_bytes.h"
-#include "keyslots/keys/secret_text.h"
-#include "keyslots/keys/unknown_key.h"
 #include "tools/exit_status.h"
 
 namespace latchkey::tools {
@@ -55,8 +53,6 @@ void add_locked_option(CLI::App& command, OpenOptions& options) {
 
 namespace {
 
-constexpr int kPassphraseTries = 3;
-
 bool wanted(const Region& region, const OpenOptions& options) {
   return !options.partition || region.number == *options.partition;
 }
@@ -94,27 +90,16 @@ std::string prompt_for(const Image& image, const OpenOptions& options) {
 Result<void> unlock_with_prompt(Image& image, const keyslots::UnlockOptions& unlock,
                                 const OpenOptions& options) {
   for (int attempt = 1; attempt <= kPassphraseTries; ++attempt) {
-    auto secret = ask_passphrase(prompt_for(image, options));
-    if (!secret) return std::move(secret).error();
-    const std::string slip = keyslots::slip_in_recovery_password(secret->bytes.span());
-    auto source = std::make_unique<keyslots::FixedSecrets>();
-    for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*secret))) {
-      source->add(std::move(reading));
-    }
-    keyslots::KeyRing ring;
-    ring.add(std::move(source));
-    if (unlock_image(image, ring, unlock, options.partition) > 0) return {};
+    auto typed = ask_key(prompt_for(image, options));
+    if (!typed) return std::move(typed).error();
+    if (unlock_image(image, typed->ring, unlock, options.partition) > 0) return {};
     for (const Region* region : still_locked(image, options)) {
       const ErrorCode code = region->volume->error->code();
       const bool of_what_was_typed = code == ErrorCode::kWrongKey ||
                                      code == ErrorCode::kKeyNeeded || code == ErrorCode::kUsage;
       if (!of_what_was_typed && openable(region)) return *region->volume->error;
     }
-    if (!slip.empty()) {
-      fmt::print(stderr, "this is nearly a recovery password: {}\n", slip);
-    } else if (attempt < kPassphraseTries) {
-      fmt::print(stderr, "nothing takes this passphrase\n");
-    }
+    tell_nothing_opened(*typed, attempt);
   }
   return {};
 }
