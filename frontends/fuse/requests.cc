@@ -284,7 +284,7 @@ void file_system_facts(fuse_req_t request, fuse_ino_t /*inode*/) {
   fuse_reply_statfs(request, &facts);
 }
 
-// Nothing can be created, removed or renamed. Without these the kernel would say "not implemented".
+// Nothing can be created, removed or renamed. Without these the kernel would say ENOSYS.
 void refuse_named(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/) {
   fuse_reply_err(request, EPERM);
 }

@@ -369,8 +369,7 @@ TEST_P(ErrorMapping, ReachesTheCallerEveryTime) {
   mount_one(device);
   const FileDescriptor disk(file(), O_RDWR);
   std::array<char, 512> block{};
-  // Twice: an errno the kernel takes for "not implemented" would turn the second fsync into
-  // success.
+  // Twice: an errno the kernel takes for ENOSYS would turn the second fsync into success.
   for (int round = 0; round < 2; ++round) {
     EXPECT_EQ(pread(disk.get(), block.data(), block.size(), 0), -1);
     EXPECT_EQ(errno, GetParam().expected);

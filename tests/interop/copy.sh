@@ -295,6 +295,9 @@ if has_nbdfuse; then
   [ $killed = 24 ] || fail "only $killed of 24 copies were stopped midway"
   umount slow-image
   stop_nbdkit slow-image
+else
+  [ $interrupted -ge 2 ] || fail "only $interrupted of 4 copies were interrupted"
+  [ $killed -ge 12 ] || fail "only $killed of 24 copies were stopped midway"
 fi
 
 echo "== Ctrl-C on a server, and what nohup means"
