@@ -251,15 +251,19 @@ int check(const HeaderOptions& options) {
 Result<void> repair(const HeaderOptions& options) {
   auto target = find_header_place(options.target, options.keys.header, TargetUse::kWrite);
   if (!target) return std::move(target).error();
+  auto repair =
+      keyslots::plan_luks_repair(*target->header_device, {.device_was_reused = options.force});
+  if (!repair) return std::move(repair).error();
+  if (!repair->needed()) {
+    fmt::print("there is nothing to repair\n");
+    return {};
+  }
   const std::string question =
       fmt::format("Repair the header of {}?", engine::printable(target->name()));
   if (auto sure = confirm(options, question); !sure) return sure;
   if (auto saved = save_what_is_there(options, *target); !saved) return saved;
-  engine::Notices done;
-  const keyslots::RepairOptions repair{.device_was_reused = options.force};
-  if (auto r = keyslots::repair_luks_header(*target->header_device, repair, done); !r) return r;
-  if (done.items().empty()) fmt::print("there is nothing to repair\n");
-  for (const Notice& one : done.items()) fmt::print("{}: {}\n", one.where, one.text);
+  if (auto r = keyslots::carry_out_repair(*target->header_device, *repair); !r) return r;
+  for (const Notice& one : repair->done.items()) fmt::print("{}: {}\n", one.where, one.text);
   return {};
 }
 

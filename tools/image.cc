@@ -7,6 +7,7 @@
 
 #include "engine/map_device.h"
 #include "engine/piece_map.h"
+#include "keyslots/luks/luks2_header.h"
 #include "tools/detached_header.h"
 #include "tools/logical_volumes.h"
 #include "tools/shell_quoted.h"
@@ -130,6 +131,9 @@ Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
   }
   for (Region& region : image.partitions) {
     if (&region != with_header) probe_region(region, nullptr, image.notices);
+  }
+  if (!image.partitions.empty()) {
+    image.overwrote_luks2 = keyslots::warn_of_overwritten_luks2(*image.disk.device, image.notices);
   }
   if (!*header) lift_detached_header(image);
   return {};

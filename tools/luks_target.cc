@@ -56,7 +56,7 @@ Result<Region*> choose(Image& image, const TargetOptions& options) {
     names += (names.empty() ? "" : ", ") + region->name();
   }
   if (found.size() == 1) return found.front();
-  if (found.empty() && image.partitions.empty()) return &image.disk;
+  if (found.empty() && (image.partitions.empty() || image.overwrote_luks2)) return &image.disk;
   return Error(ErrorCode::kUsage,
                found.empty() ? "no partition of " + options.image + " is encrypted"
                              : options.image + " holds several encrypted volumes: " + names)

@@ -33,7 +33,8 @@ struct LuksTarget {
 
 enum class TargetUse { kRead, kWrite };
 
-// The volume that is meant: the only encrypted one, or that of --partition. Errors: kUsage
+// The volume that is meant: that of --partition, else the only encrypted one, else the whole disk
+// where it has no partitions or these were written over its header. Errors: kUsage
 // (several, none), kNotSupported (BitLocker's), kDamaged (its header cannot be used; for `header
 // check` and `repair`, which want it anyway, see find_header_place()), kSystem.
 engine::Result<LuksTarget> find_luks_target(const TargetOptions& options,

@@ -120,7 +120,14 @@ const Luks2Copy* Luks2Copies::newest() const {
   return first.header->sequence >= second.header->sequence ? &first : &second;
 }
 
-bool luks2_place_was_reused(engine::BlockDevice& device) {
+Luks2Copies read_luks2_copies(engine::BlockDevice& device) {
+  Luks2Copies copies;
+  copies.first = read_copy(device, 0, kLuksMagic);
+  copies.second = find_secondary(device, copies.first);
+  return copies;
+}
+
+bool something_else_begins(engine::BlockDevice& device) {
   constexpr std::size_t kBootSector = 512;
   if (device.in_range(0, kBootSector)) {
     std::array<std::byte, kBootSector> first{};
@@ -131,11 +138,23 @@ bool luks2_place_was_reused(engine::BlockDevice& device) {
   return !content.empty() && content != "crypto_LUKS";
 }
 
-Luks2Copies read_luks2_copies(engine::BlockDevice& device) {
-  Luks2Copies copies;
-  copies.first = read_copy(device, 0, kLuksMagic);
-  copies.second = find_secondary(device, copies.first);
-  return copies;
+namespace {
+
+bool warn_of_overwritten(const Luks2Copies& copies, engine::Notices& notices) {
+  if (copies.first.sound() || !copies.second.sound()) return false;
+  notices.warn(
+      std::string(kHeaderWhere),
+      fmt::format(
+          "something else begins where the first copy was; the second, at byte {}, is whole "
+          "(volume {}). If that is what should be here: latchkey header repair --force",
+          copies.second.offset, copies.second.header->uuid));
+  return true;
+}
+
+}  // namespace
+
+bool warn_of_overwritten_luks2(engine::BlockDevice& device, engine::Notices& notices) {
+  return warn_of_overwritten(read_luks2_copies(device), notices);
 }
 
 Result<Luks2Header> parse_luks2_copy(Bytes bytes, std::uint64_t offset) {
@@ -170,7 +189,10 @@ Result<std::optional<Luks2Header>> read_luks2_header(engine::BlockDevice& device
   Luks2Copy& primary = copies.first;
   Luks2Copy& secondary = copies.second;
   if (!primary.present && !secondary.present) return std::optional<Luks2Header>();
-  if (!primary.present && luks2_place_was_reused(device)) return std::optional<Luks2Header>();
+  if (!primary.present && something_else_begins(device)) {
+    warn_of_overwritten(copies, notices);
+    return std::optional<Luks2Header>();
+  }
 
   if (primary.sound() && secondary.sound()) {
     const std::uint64_t first = primary.header->sequence;

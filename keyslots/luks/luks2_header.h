@@ -56,8 +56,11 @@ struct Luks2Copies {
 Luks2Copies read_luks2_copies(engine::BlockDevice& device);
 
 // Does something else begin here: a boot sector, another file system? A second copy alone is also
-// what is left on a device that has been given to something else since.
-bool luks2_place_was_reused(engine::BlockDevice& device);
+// what is left on a device that has been given to something else since, so it takes a person to say
+// which it is.
+bool something_else_begins(engine::BlockDevice& device);
+// For such a device. Where the second copy is sound and the first is not: a warning, and true.
+bool warn_of_overwritten_luks2(engine::BlockDevice& device, engine::Notices& notices);
 
 // Nothing where the device has neither copy. kDamaged where there is one but none is sound. What
 // was got around is a notice.

@@ -27,11 +27,21 @@ struct RepairOptions {
   bool device_was_reused = false;  // go on though something else seems to begin here
 };
 
-// Rewrites a LUKS2 copy that is bad, or older, from the good one; rebuilds what of a LUKS1 header
-// follows from the rest of it. What was done goes to `done`; nothing there: nothing was wrong.
-// kDamaged: it cannot be repaired; kRefused: the device seems to hold something else by now.
-engine::Result<void> repair_luks_header(engine::BlockDevice& device, const RepairOptions& options,
-                                        engine::Notices& done);
+// What a repair would write. In words that are true once it is written.
+struct LuksRepair {
+  std::uint64_t offset = 0;
+  std::vector<std::byte> bytes;
+  engine::Notices done;
+
+  bool needed() const noexcept { return !bytes.empty(); }
+};
+
+// A LUKS2 copy that is bad, or older, is made anew from the good one; of a LUKS1 header what
+// follows from the rest of it. Writes nothing. kDamaged: it cannot be repaired; kRefused: the
+// device seems to hold something else by now; kSystem.
+engine::Result<LuksRepair> plan_luks_repair(engine::BlockDevice& device,
+                                            const RepairOptions& options);
+engine::Result<void> carry_out_repair(engine::BlockDevice& device, const LuksRepair& repair);
 
 // The LUKS1 part, on bytes: magic, names in capitals, stripes, slot states and offsets. kDamaged
 // where what is left is no header.

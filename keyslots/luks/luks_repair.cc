@@ -90,20 +90,16 @@ void mend_stripes(MutableBytes slot, std::size_t index, Notices& done) {
   done.note(fmt::format("keyslot {}", index), "its number of stripes is 4000 again");
 }
 
-Result<void> repair_luks1(engine::BlockDevice& device, const Luks1Bytes& bytes, Notices& done) {
-  Notices mended_here;
-  auto mended = mended_luks1_header(bytes, mended_here);
+Result<LuksRepair> repair_of_luks1(Bytes bytes) {
+  LuksRepair repair;
+  auto mended = mended_luks1_header(bytes, repair.done);
   if (!mended) return std::move(mended).error();
-  if (std::equal(mended->begin(), mended->end(), bytes.begin())) return {};
-  Luks1Bytes written{};
-  std::copy(mended->begin(), mended->end(), written.begin());
-  if (auto r = write_luks1_bytes(device, written); !r) return r;
-  done.append(mended_here);
-  return {};
+  if (std::equal(mended->begin(), mended->end(), bytes.begin())) return LuksRepair();
+  repair.bytes = std::move(*mended);
+  return repair;
 }
 
-Result<void> repair_luks2(engine::BlockDevice& device, const RepairOptions& options,
-                          Notices& done) {
+Result<LuksRepair> repair_of_luks2(engine::BlockDevice& device, const RepairOptions& options) {
   const Luks2Copies copies = read_luks2_copies(device);
   const Luks2Copy* newest = copies.newest();
   if (newest == nullptr) {
@@ -113,25 +109,27 @@ Result<void> repair_luks2(engine::BlockDevice& device, const RepairOptions& opti
                         : "there is no trace of a luks header")
         .with_hint("restore a backup: latchkey header restore");
   }
-  if (!copies.first.present && luks2_place_was_reused(device) && !options.device_was_reused) {
+  if (!copies.first.sound() && something_else_begins(device) && !options.device_was_reused) {
     return Error(ErrorCode::kRefused,
                  "the first copy of the header is gone, and something else begins in its place")
         .with_hint("--force writes the header over it");
   }
   const bool first_counts = newest == &copies.first;
   const Luks2Copy& other = first_counts ? copies.second : copies.first;
-  if (other.sound() && same_luks2_content(other, *newest)) return {};
+  if (other.sound() && same_luks2_content(other, *newest)) return LuksRepair();
   Luks2Content content;
   content.binary.assign(newest->bytes.begin(), newest->bytes.begin() + kLuks2BinaryBytes);
   content.json = newest->json();
-  const std::uint64_t offset = first_counts ? newest->header->header_bytes : 0;
-  auto copy = make_luks2_copy(content, offset);
+  LuksRepair repair;
+  repair.offset = first_counts ? newest->header->header_bytes : 0;
+  auto copy = make_luks2_copy(content, repair.offset);
   if (!copy) return std::move(copy).error();
-  if (auto r = write_synced(device, offset, *copy, "luks2 header"); !r) return r;
-  done.note("luks2 header", fmt::format("the {} copy, at byte {}, was written anew from the {} one",
-                                        first_counts ? "second" : "first", offset,
-                                        first_counts ? "first" : "second"));
-  return {};
+  repair.bytes = std::move(*copy);
+  repair.done.note("luks2 header",
+                   fmt::format("the {} copy, at byte {}, was written anew from the {} one",
+                               first_counts ? "second" : "first", repair.offset,
+                               first_counts ? "first" : "second"));
+  return repair;
 }
 
 }  // namespace
@@ -160,15 +158,18 @@ Result<std::vector<std::byte>> mended_luks1_header(Bytes header, Notices& done) 
   return mended;
 }
 
-Result<void> repair_luks_header(engine::BlockDevice& device, const RepairOptions& options,
-                                Notices& done) {
+Result<LuksRepair> plan_luks_repair(engine::BlockDevice& device, const RepairOptions& options) {
   auto start = read_luks1_bytes(device);
   if (!start) return std::move(start).error();
   if (engine::starts_with(*start, 0, kLuks1BeingReencryptedMagic)) {
     return luks1_being_reencrypted();
   }
-  if (looks_like_luks1(*start)) return repair_luks1(device, *start, done);
-  return repair_luks2(device, options, done);
+  if (looks_like_luks1(*start)) return repair_of_luks1(*start);
+  return repair_of_luks2(device, options);
+}
+
+Result<void> carry_out_repair(engine::BlockDevice& device, const LuksRepair& repair) {
+  return write_synced(device, repair.offset, repair.bytes, "luks header");
 }
 
 }  // namespace latchkey::keyslots

@@ -223,6 +223,30 @@ TEST(VhdOpen, OtherFormatsAreNamedAndRefused) {
   EXPECT_THAT(open_image(vdi).refusal(), HasSubstr("VDI"));
 }
 
+TEST(VhdOpen, WhatAnImageIsPackedInIsNamedAndRefused) {
+  const struct {
+    std::size_t at;
+    std::string magic;
+    std::string name;
+  } cases[] = {{0, "\x1f\x8b\x08", "gzip"},
+               {0, "\xfd" + std::string("7zXZ\0", 5), "xz"},
+               {0, "\x28\xb5\x2f\xfd", "zstd"},
+               {4, "1AY&SY", "bzip2"},
+               {0, "PK\x03\x04", "zip"},
+               {0, "7z\xbc\xaf\x27\x1c", "7z"},
+               {257, "ustar", "tar"}};
+  for (const auto& [at, magic, name] : cases) {
+    SCOPED_TRACE(name);
+    ByteVector image(8192);
+    put_text(image, at, magic);
+    auto opened = open_image(image);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.container.error().code(), ErrorCode::kNotSupported);
+    EXPECT_THAT(opened.refusal(), HasSubstr("this is a " + name));
+    EXPECT_THAT(opened.container.error().hint(), HasSubstr("take the image out of it first"));
+  }
+}
+
 TEST(VhdOpen, DifferencingDisksAreRefusedByTheNameOfTheirParent) {
   DynamicVhdFields fields = some_blocks();
   fields.type = 4;

@@ -283,6 +283,23 @@ grep -q 're-encryption of this luks1 volume was interrupted' said || fail "info 
 expect 4 'was interrupted' run header repair busy --backup w3 --yes
 [ "$(digest busy)" = "$(cat was)" ] || fail "it was marked as whole"
 
+# A partition table in the place of the first copy: which of the two is meant, a person has to say.
+# Boot code with it takes away the letters LUKS; without it they stay.
+for code in 0 446; do
+  run format parted --size 20M --force --passphrase-file first "${cheap[@]}" >/dev/null
+  head -c $code /dev/urandom | dd of=parted conv=notrunc status=none
+  printf 'label: dos\nstart=2048\n' | sfdisk -q --wipe never parted
+  digest parted >was
+  run info parted | grep -q 'the second, at byte 16384, is whole' || fail "info: $(run info parted)"
+  rm -f w7*
+  expect 1 '--force writes the header over it' run header repair parted --backup w7 --yes
+  [ ! -e w7 ] && [ "$(digest parted)" = "$(cat was)" ] || fail "refused, and yet something was done"
+  run header repair parted --backup w7 --yes --force >/dev/null 2>said || fail "repair: $(cat said)"
+  run key test parted --passphrase-file first >/dev/null || fail "a partition table is still there"
+done
+run header repair parted --backup w8 --yes >said || fail "repair of a whole one"
+grep -q 'nothing to repair' said && [ ! -e w8 ] || fail "repair of a whole one: $(cat said)"
+
 echo "== the header of one that is kept apart is not written over data"
 run format apart --size 20M --header apart.head --passphrase-file first "${cheap[@]}" >/dev/null
 run header backup apart apart.saved --header apart.head 2>/dev/null

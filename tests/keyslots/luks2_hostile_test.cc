@@ -5,6 +5,7 @@
 
 #include "tests/keyslots/luks_builder.h"
 #include "tests/keyslots/volume_fixture.h"
+#include "tests/support/fault_device.h"
 
 namespace latchkey {
 namespace {
@@ -169,6 +170,22 @@ TEST(Luks2Hostile, SlotsThatCannotBeUsedSayWhy) {
   }
 }
 
+// A digest of few bytes agrees with many a key, and the wrong one would give noise.
+TEST(Luks2Hostile, ADigestTooShortToTellAKeyIsNotAskedForOne) {
+  const auto opened = [](const char* digest) {
+    const std::string json = luks2_with("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", digest);
+    return test::open_volume({test::device_of(test::luks2_image(json)), nullptr},
+                             test::ring_of(test::passphrase("any")));
+  };
+  const auto shorter = opened("MDEyMzQ1Njc4OWFiY2RlZjAxMg==");  // 19 bytes
+  ASSERT_TRUE(shorter.error.has_value());
+  EXPECT_EQ(shorter.error->code(), ErrorCode::kDamaged);
+  EXPECT_THAT(shorter.message(), HasSubstr("a digest of 19 bytes does not tell"));
+  const auto enough = opened("MDEyMzQ1Njc4OWFiY2RlZjAxMjM=");
+  ASSERT_TRUE(enough.error.has_value());
+  EXPECT_EQ(enough.error->code(), ErrorCode::kWrongKey);
+}
+
 TEST(Luks2Hostile, AFixedSizeThatTheDeviceDoesNotHold) {
   const auto volume =
       probe_luks2(test::luks2_image(luks2_with("\"dynamic\"", "\"1099511627776\"")));
@@ -258,6 +275,15 @@ TEST_F(Luks2Copies, NoFirstCopyButSomethingElseInItsPlace) {
   const auto volume = probe_luks2(image_);
   EXPECT_EQ(volume.header, nullptr);
   EXPECT_FALSE(volume.error.has_value());
+  EXPECT_TRUE(test::has_notice(volume.notices, "the second, at byte 16384, is whole"));
+}
+
+TEST_F(Luks2Copies, AFirstSectorThatCannotBeReadIsGotAround) {
+  const auto device = std::make_shared<test::FaultDevice>(test::device_of(image_));
+  device->bad_read_byte = 100;
+  const auto volume = test::probe({device, nullptr});
+  ASSERT_NE(volume.header, nullptr) << volume.message();
+  EXPECT_TRUE(test::has_notice(volume.notices, "the first copy at byte 0 cannot be used"));
 }
 
 TEST_F(Luks2Copies, NoSecondCopyAtAll) {

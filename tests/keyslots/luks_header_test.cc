@@ -23,6 +23,14 @@ using testing::IsEmpty;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
+engine::Result<void> repair(engine::BlockDevice& device, const keyslots::RepairOptions& options,
+                            engine::Notices& done) {
+  auto plan = keyslots::plan_luks_repair(device, options);
+  if (!plan) return std::move(plan).error();
+  done.append(plan->done);
+  return plan->needed() ? keyslots::carry_out_repair(device, *plan) : engine::Result<void>();
+}
+
 class LuksHeader : public testing::TestWithParam<unsigned> {
  protected:
   static keyslots::LuksFormatOptions options() {
@@ -161,7 +169,7 @@ TEST_P(LuksHeader, OverwrittenKeyMaterialStandsOut) {
 TEST_P(LuksHeader, NothingToRepairChangesNothing) {
   const ByteVector before = device_->copy_bytes();
   engine::Notices done;
-  ASSERT_TRUE(keyslots::repair_luks_header(*device_, {}, done).ok());
+  ASSERT_TRUE(repair(*device_, {}, done).ok());
   EXPECT_THAT(done.items(), IsEmpty());
   EXPECT_TRUE(test::same_bytes(device_->copy_bytes(), before));
 }
@@ -192,7 +200,7 @@ TEST(Luks2Repair, ABadCopyIsWrittenFromTheGoodOne) {
         return one.severity == engine::Notice::Severity::kWarning;
       }));
       engine::Notices done;
-      auto repaired = keyslots::repair_luks_header(device, {}, done);
+      auto repaired = repair(device, {}, done);
       ASSERT_TRUE(repaired.ok()) << repaired.error().message();
       EXPECT_EQ(done.items().size(), 1U);
       const auto copies = keyslots::read_luks2_copies(device);
@@ -210,7 +218,7 @@ TEST(Luks2Repair, NoGoodCopyNoRepair) {
   image[test::kLuks2CopyBytes + 5000] ^= std::byte{1};
   engine::MemoryDevice device(image, true);
   engine::Notices done;
-  EXPECT_EQ(keyslots::repair_luks_header(device, {}, done).error().code(), ErrorCode::kDamaged);
+  EXPECT_EQ(repair(device, {}, done).error().code(), ErrorCode::kDamaged);
   EXPECT_TRUE(test::same_bytes(device.copy_bytes(), image));
 }
 
@@ -221,9 +229,12 @@ TEST(Luks2Repair, ADeviceThatWasReusedIsLeftAlone) {
   image[511] = std::byte{0xaa};
   engine::MemoryDevice device(image, true);
   engine::Notices done;
-  EXPECT_EQ(keyslots::repair_luks_header(device, {}, done).error().code(), ErrorCode::kRefused);
+  EXPECT_EQ(repair(device, {}, done).error().code(), ErrorCode::kRefused);
   EXPECT_TRUE(test::same_bytes(device.copy_bytes(), image));
-  ASSERT_TRUE(keyslots::repair_luks_header(device, {.device_was_reused = true}, done).ok());
+  engine::Notices told;
+  EXPECT_TRUE(keyslots::warn_of_overwritten_luks2(device, told));
+  EXPECT_TRUE(test::has_notice(told, "the second, at byte 16384, is whole"));
+  ASSERT_TRUE(repair(device, {.device_was_reused = true}, done).ok());
   EXPECT_TRUE(keyslots::read_luks2_copies(device).first.sound());
 }
 
@@ -253,7 +264,7 @@ TEST(Luks1Repair, SmallDamageIsMended) {
     broken.resize(8 * kMiB);
     engine::MemoryDevice device(broken, true);
     engine::Notices done;
-    auto repaired = keyslots::repair_luks_header(device, {}, done);
+    auto repaired = repair(device, {}, done);
     ASSERT_TRUE(repaired.ok()) << repaired.error().message();
     ASSERT_EQ(done.items().size(), 1U);
     EXPECT_THAT(done.items().front().text, HasSubstr(damage.said));

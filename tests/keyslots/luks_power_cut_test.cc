@@ -187,10 +187,10 @@ TEST_P(LuksPowerCut, ARepairThatIsCutShortLeavesWhatOpens) {
     image[GetParam() == 1 ? at : at + 5000] ^= std::byte{1};
     auto memory = std::make_shared<engine::MemoryDevice>(image, true);
     auto recorder = std::make_shared<test::RecordingDevice>(memory);
-    engine::Notices done;
-    const auto repaired = keyslots::repair_luks_header(*recorder, {}, done);
-    ASSERT_TRUE(repaired.ok()) << repaired.error().message();
-    ASSERT_FALSE(done.items().empty());
+    const auto repair = keyslots::plan_luks_repair(*recorder, {});
+    ASSERT_TRUE(repair.ok()) << repair.error().message();
+    ASSERT_TRUE(repair->needed());
+    ASSERT_TRUE(keyslots::carry_out_repair(*recorder, *repair).ok());
     ASSERT_GE(recorder->count(), 2U);
     const auto before =
         GetParam() == 1 ? std::vector<std::string>() : std::vector<std::string>{"first"};
