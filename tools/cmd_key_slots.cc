@@ -16,6 +16,7 @@
 #include "tools/exit_status.h"
 #include "tools/luks_target.h"
 #include "tools/new_key_options.h"
+#include "tools/sizes.h"
 
 namespace latchkey::tools {
 
@@ -34,6 +35,7 @@ struct SlotOptions {
   std::optional<unsigned> slot;
   std::string priority;
   bool force = false;
+  bool unused = false;
   bool json = false;
 };
 
@@ -191,14 +193,28 @@ Result<void> prove_another_key(const SlotOptions& options, const Opened& volume,
       .with_hint("give a key that stays, or leave out --slot to remove the slot of the key");
 }
 
+// No key is needed: nothing that opens the volume is touched.
+Result<void> destroy_unused(const SlotOptions& options) {
+  auto target = find_luks_target(options.target, options.keys.header, TargetUse::kWrite);
+  if (!target) return std::move(target).error();
+  auto slots = slots_of(*target);
+  if (!slots) return std::move(slots).error();
+  auto destroyed = (*slots)->destroy_unused();
+  if (!destroyed) return std::move(destroyed).error();
+  fmt::print("overwritten: {} that no key slot uses\n", human_size(*destroyed));
+  return {};
+}
+
 Result<void> remove(const SlotOptions& options) {
+  if (options.unused) return destroy_unused(options);
   auto opened = open_for_change(options);
   if (!opened) return std::move(opened).error();
   LuksKeyslots& slots = *opened->slots;
   const unsigned going = options.slot.value_or(opened->by());
   const auto in_use = slots.in_use();
   if (std::find(in_use.begin(), in_use.end(), going) == in_use.end()) {
-    return Error(ErrorCode::kUsage, fmt::format("keyslot {} is not in use", going));
+    return Error(ErrorCode::kUsage, fmt::format("keyslot {} is not in use", going))
+        .with_hint("what a removal left that was cut short: latchkey key remove --unused");
   }
   const auto protectors = opened->target.header().protectors();
   const bool is_last = std::none_of(
@@ -340,6 +356,10 @@ void add_key_slots(CLI::App& key, int& exit_status) {
   add_slot_option(*command, *options, "remove this key slot; the key given opens another one");
   command->add_flag("--force", options->force, "even the last one: the data is lost then");
   add_key_options(*command, options->keys);
+  auto* unused = command->add_flag(
+      "--unused", options->unused,
+      "overwrite what no key slot uses: all that a removal left\nthat was cut short; needs no key");
+  for (const char* other : {"--slot", "--force"}) unused->excludes(command->get_option(other));
 
   options = with_options();
   command = add_one(key, "change", "replace the key of a LUKS volume that is given", options,

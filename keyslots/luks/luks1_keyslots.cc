@@ -60,13 +60,20 @@ class Luks1Keyslots final : public LuksKeyslots {
     Luks1Bytes bytes = bytes_;
     put_luks1_state(bytes, slot, false);
     if (auto r = commit(bytes); !r) return r;
-    const Luks1Slot& gone = header_.slots[slot];
-    const std::uint64_t length = engine::round_up(gone.length, kLuks1SectorBytes);
-    if (auto r = destroy_range(device_, gone.offset, length); !r) {
+    if (auto r = destroy(slot); !r) {
       return std::move(r).error().within("the slot was removed, but its material is left");
     }
-    put_luks1_slot(bytes, slot, 0, std::vector<std::byte>(kLuks1SaltBytes));
-    return commit(bytes);
+    return {};
+  }
+
+  Result<std::uint64_t> destroy_unused() override {
+    std::uint64_t destroyed = 0;
+    for (unsigned slot = 0; slot < kLuks1Slots; ++slot) {
+      if (is_active(slot)) continue;
+      if (auto r = destroy(slot); !r) return std::move(r).error();
+      destroyed += header_.slots[slot].length;
+    }
+    return destroyed;
   }
 
   Result<void> set_priority(unsigned, int) override { return only_luks2("priorities"); }
@@ -81,6 +88,16 @@ class Luks1Keyslots final : public LuksKeyslots {
     return {ErrorCode::kUsage, fmt::format("keyslot {} is not in use", slot)};
   }
   bool is_active(unsigned slot) const { return slot < kLuks1Slots && header_.slots[slot].active; }
+
+  // The material, and then the salt, of a slot that is not active.
+  Result<void> destroy(unsigned slot) {
+    const Luks1Slot& gone = header_.slots[slot];
+    const std::uint64_t length = engine::round_up(gone.length, kLuks1SectorBytes);
+    if (auto r = destroy_range(device_, gone.offset, length); !r) return r;
+    Luks1Bytes bytes = bytes_;
+    put_luks1_slot(bytes, slot, 0, std::vector<std::byte>(kLuks1SaltBytes));
+    return commit(bytes);
+  }
 
   Result<unsigned> free_slot(std::optional<unsigned> wanted) const {
     if (wanted) {

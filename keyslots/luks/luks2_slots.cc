@@ -16,20 +16,30 @@ using engine::Error;
 using engine::ErrorCode;
 using engine::Result;
 
-Result<std::uint64_t> find_luks2_area(const Luks2Metadata& metadata, std::uint64_t header_bytes,
-                                      std::uint64_t size) {
+std::vector<Luks2Gap> luks2_gaps(const Luks2Metadata& metadata, std::uint64_t header_bytes) {
   std::vector<const Luks2Area*> used;
   for (const Luks2Keyslot& slot : metadata.keyslots) used.push_back(&slot.area);
   std::sort(used.begin(), used.end(),
             [](const Luks2Area* a, const Luks2Area* b) { return a->offset < b->offset; });
-  const std::uint64_t end = 2 * header_bytes + metadata.keyslots_bytes;
+  std::vector<Luks2Gap> gaps;
   std::uint64_t free_from = 2 * header_bytes;
+  const auto add_until = [&](std::uint64_t end) {
+    if (end > free_from) gaps.push_back({free_from, end - free_from});
+  };
   for (const Luks2Area* area : used) {
-    if (area->offset >= free_from && area->offset - free_from >= size) return free_from;
+    add_until(area->offset);
     free_from =
         std::max(free_from, engine::round_up(area->offset + area->size, kLuks2AreaUnitBytes));
   }
-  if (free_from <= end && end - free_from >= size) return free_from;
+  add_until(2 * header_bytes + metadata.keyslots_bytes);
+  return gaps;
+}
+
+Result<std::uint64_t> find_luks2_area(const Luks2Metadata& metadata, std::uint64_t header_bytes,
+                                      std::uint64_t size) {
+  for (const Luks2Gap& gap : luks2_gaps(metadata, header_bytes)) {
+    if (gap.size >= size) return gap.offset;
+  }
   return Error(ErrorCode::kRefused, fmt::format("the key slots area of {} bytes has no room for "
                                                 "another {} bytes of key material",
                                                 metadata.keyslots_bytes, size))

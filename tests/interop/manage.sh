@@ -215,6 +215,23 @@ cryptsetup luksAddKey -q --disable-locks --key-file first.raw --pbkdf pbkdf2 \
   --pbkdf-force-iterations 1000 c second.raw
 run key test c --passphrase-file second | grep -q 'keyslot 2' || fail "a key of cryptsetup's"
 
+echo "== what a removal left that was cut short"
+for version in --luks1 --luks2; do
+  run format halfway --size 20M --force $version --passphrase-file first "${cheap[@]}" >/dev/null
+  expect 2 'key remove --unused' run key remove halfway --slot 1 --passphrase-file first
+  at=15000000 data=16777217 # near the end of LUKS2's key slots area
+  [ $version = --luks2 ] || at=$(((8 + 7 * 504 + 1) * 512)) data=2097153 # in LUKS1's eighth
+  printf 'left over' | dd of=halfway bs=1 seek=$at conv=notrunc status=none
+  digest <(tail -c +$data halfway) >was
+  run key remove halfway --unused >said || fail "$version: --unused"
+  grep -q '^overwritten: .* that no key slot uses' said || fail "said: $(cat said)"
+  ! grep -q 'left over' halfway || fail "$version: not overwritten"
+  [ "$(digest <(tail -c +$data halfway))" = "$(cat was)" ] || fail "$version: too much"
+  opens first halfway && cryptsetup luksDump halfway >/dev/null || fail "$version: after --unused"
+  run header check halfway >/dev/null || fail "$version: $(run header check halfway)"
+  expect 2 'excludes' run key remove halfway --unused --slot 0
+done
+
 echo "== headers: backup, restore, check, repair"
 for image in c vhd-gpt-luks1 vhd-dynamic-gpt-luks2; do
   rm -f b* w*

@@ -164,6 +164,42 @@ TEST_P(LuksPowerCut, AndSoDoesTheNextOneAfterACut) {
   }
 }
 
+// A header from before (a backup, an old copy) and material that is left would open it again.
+TEST_P(LuksPowerCut, WhatARemovalLeftIsOverwrittenWhenAskedFor) {
+  auto memory = std::make_shared<engine::MemoryDevice>(initial_, true);
+  auto slots = keyslots::open_luks_keyslots(*memory);
+  ASSERT_TRUE(slots.ok());
+  auto second =
+      (*slots)->add(volume_key_, engine::as_bytes("second"), test::cheap_kdf(), std::nullopt);
+  ASSERT_TRUE(second.ok()) << second.error().message();
+  const ByteVector with_both = memory->copy_bytes();
+  const std::size_t header_bytes = GetParam() == 1 ? 592 : 2 * 16384;
+  const auto with_old_header = [&](ByteVector image) {
+    std::copy_n(with_both.begin(), header_bytes, image.begin());
+    return keys_of(image);
+  };
+  auto recorder = std::make_shared<test::RecordingDevice>(memory);
+  slots = keyslots::open_luks_keyslots(*recorder);
+  ASSERT_TRUE(slots.ok());
+  ASSERT_TRUE((*slots)->remove(*second).ok());
+  bool left = false;
+  for (std::size_t cut = 0; cut <= recorder->count(); ++cut) {
+    SCOPED_TRACE(cut);
+    const ByteVector image = test::CrashImages(with_both, recorder->log(), cut).everything();
+    if (keys_of(image) != std::vector<std::string>{"first"}) continue;
+    left = left || with_old_header(image).size() == 2;
+    auto rest = std::make_shared<engine::MemoryDevice>(image, true);
+    slots = keyslots::open_luks_keyslots(*rest);
+    ASSERT_TRUE(slots.ok());
+    auto destroyed = (*slots)->destroy_unused();
+    ASSERT_TRUE(destroyed.ok()) << destroyed.error().message();
+    EXPECT_GT(*destroyed, 0U);
+    EXPECT_EQ(keys_of(rest->copy_bytes()), std::vector<std::string>{"first"});
+    EXPECT_EQ(with_old_header(rest->copy_bytes()), std::vector<std::string>{"first"});
+  }
+  EXPECT_TRUE(left);
+}
+
 // A first copy that is bad, and a second one that counts: it must not be the first to be written.
 TEST_P(LuksPowerCut, TheCopyThatCountsIsWrittenLast) {
   if (GetParam() == 1) GTEST_SKIP() << "luks1 has one copy";
