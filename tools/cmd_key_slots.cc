@@ -1,4 +1,4 @@
-// latchkey key list, add, remove, change, test, enroll-recovery: the keys of a LUKS volume.
+// latchkey key list, add, remove, change, set, test, enroll-recovery: the keys of a LUKS volume.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -34,6 +34,7 @@ struct SlotOptions {
   KdfOptions kdf;
   std::optional<unsigned> slot;
   std::string priority;
+  std::optional<std::string> label;
   bool force = false;
   bool unused = false;
   bool json = false;
@@ -267,6 +268,34 @@ Result<void> test(const SlotOptions& options) {
   return {};
 }
 
+// set -------------------------------------------------------------------------------------------
+
+// No key is needed, as with cryptsetup's config.
+Result<void> set(const SlotOptions& options) {
+  const auto priority = priority_of(options.priority);
+  if (!priority) return priority.error();
+  if (options.slot.has_value() == options.priority.empty()) {
+    return Error(ErrorCode::kUsage, "--slot and --priority go together");
+  }
+  if (!options.slot && !options.label) {
+    return Error(ErrorCode::kUsage, "nothing to set")
+        .with_hint("--label, or --slot and --priority");
+  }
+  auto target = find_luks_target(options.target, options.keys.header, TargetUse::kWrite);
+  if (!target) return std::move(target).error();
+  auto slots = slots_of(*target);
+  if (!slots) return std::move(slots).error();
+  if (options.slot) {
+    if (auto done = (*slots)->set_priority(*options.slot, *priority); !done) return done;
+    fmt::print("keyslot {} is tried {} now\n", *options.slot, priority_name(*priority));
+  }
+  if (options.label) {
+    if (auto done = (*slots)->set_label(*options.label); !done) return done;
+    fmt::print("{}\n", options.label->empty() ? "the volume has no label now" : "the label is set");
+  }
+  return {};
+}
+
 // enroll-recovery -------------------------------------------------------------------------------
 
 // A key of 128 random bits needs no slow derivation: it opens at once, also where memory is short.
@@ -367,6 +396,19 @@ void add_key_slots(CLI::App& key, int& exit_status) {
   add_new_key_options(*command, options->new_key, "--new-");
   add_kdf_options(*command, options->kdf);
   add_key_options(*command, options->keys);
+
+  options = with_options();
+  command = add_one(key, "set", "the label of a LUKS2 volume, the priority of a key slot", options,
+                    set, exit_status);
+  command->add_option("--label", options->label, "of the volume; '' takes it away")
+      ->type_name("TEXT");
+  add_slot_option(*command, *options, "the key slot that --priority is for");
+  command
+      ->add_option("--priority", options->priority,
+                   "first, normal or named: tried only with --keyslot N")
+      ->type_name("P");
+  command->add_option("--header", options->keys.header, "the volume's detached header")
+      ->type_name("FILE");
 
   options = with_options();
   command = add_one(key, "test", "say which key slot of a LUKS volume a key opens", options, test,

@@ -77,7 +77,7 @@ class Luks1Keyslots final : public LuksKeyslots {
   }
 
   Result<void> set_priority(unsigned, int) override { return only_luks2("priorities"); }
-  Result<void> set_label(const std::string&) override { return only_luks2("a label"); }
+  Result<void> set_label(const std::string&) override { return only_luks2("label"); }
   Result<void> add_token(const std::string&, unsigned) override { return only_luks2("tokens"); }
 
  private:

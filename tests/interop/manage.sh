@@ -211,6 +211,19 @@ cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 10
   --key-file first.raw c
 run key add c --passphrase-file first --new-passphrase-file third --priority first "${cheap[@]}" >/dev/null
 cryptsetup luksDump c | grep -q 'Priority:.*preferred' || fail "--priority"
+run key set c --slot 1 --priority named --label 'new name' >/dev/null
+cryptsetup luksDump c >said
+grep -q 'Priority:.*ignored' said && grep -q 'Label:.*new name' said || fail "key set: $(cat said)"
+expect 3 '' run key test c --passphrase-file third
+run key test c --passphrase-file third --keyslot 1 >/dev/null || fail "key set --priority named"
+run key set c --slot 1 --priority normal >/dev/null
+run key set c --label '' >/dev/null
+cryptsetup luksDump c >said
+grep -q 'Label:.*(no label)' said && ! grep -q ignored said || fail "key set, back: $(cat said)"
+expect 2 'go together' run key set c --slot 1
+expect 2 'nothing to set' run key set c
+expect 2 'is not in use' run key set c --slot 5 --priority first
+expect 2 'too long' run key set c --label "$(printf 'x%.0s' {1..48})"
 cryptsetup luksAddKey -q --disable-locks --key-file first.raw --pbkdf pbkdf2 \
   --pbkdf-force-iterations 1000 c second.raw
 run key test c --passphrase-file second | grep -q 'keyslot 2' || fail "a key of cryptsetup's"
