@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/bytes.h"
 #include "engine/memory_device.h"
 #include "engine/signatures.h"
 
@@ -19,7 +20,7 @@ constexpr std::array<std::size_t, 12> kPlaces = {
     32768, 65536, 131072, 262144, kDeviceBytes - 8192, kDeviceBytes - 65536};
 
 bool printable(const std::string& text) {
-  return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c <= 0x7e; });
+  return latchkey::engine::printable(text) == text;
 }
 
 }  // namespace
