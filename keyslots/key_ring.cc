@@ -17,6 +17,12 @@ Result<std::vector<const Secret*>> FixedSecrets::candidates(const Protector& pro
   return fitting;
 }
 
+std::vector<std::string> FixedSecrets::labels() const {
+  std::vector<std::string> labels;
+  for (const auto& secret : secrets_) labels.push_back(secret->label);
+  return labels;
+}
+
 namespace {
 
 // For a protector that takes both, a passphrase and a key file of the same bytes are the same.
@@ -47,6 +53,18 @@ Result<std::vector<const Secret*>> KeyRing::candidates(const Protector& protecto
     });
   }
   return distinct;
+}
+
+std::vector<std::string> KeyRing::labels() const {
+  std::vector<std::string> labels;
+  for (const auto& source : sources_) {
+    for (std::string& label : source->labels()) {
+      if (std::find(labels.begin(), labels.end(), label) == labels.end()) {
+        labels.push_back(std::move(label));
+      }
+    }
+  }
+  return labels;
 }
 
 }  // namespace latchkey::keyslots

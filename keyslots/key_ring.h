@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "keyslots/secret.h"
@@ -19,6 +20,8 @@ class KeySource {
   // The pointers stay valid while the source lives. Errors (a file that cannot be read, a prompt
   // that was given up) stop the unlocking.
   virtual engine::Result<std::vector<const Secret*>> candidates(const Protector& protector) = 0;
+  // Of the secrets that are known already, whatever takes them.
+  virtual std::vector<std::string> labels() const = 0;
 };
 
 // Secrets read beforehand; each is offered to every protector that takes its kind.
@@ -27,6 +30,7 @@ class FixedSecrets final : public KeySource {
   void add(Secret secret) { secrets_.push_back(std::make_unique<Secret>(std::move(secret))); }
   bool empty() const noexcept { return secrets_.empty(); }
   engine::Result<std::vector<const Secret*>> candidates(const Protector& protector) override;
+  std::vector<std::string> labels() const override;
 
  private:
   std::vector<std::unique_ptr<Secret>> secrets_;
@@ -37,6 +41,7 @@ class KeyRing {
   void add(std::unique_ptr<KeySource> source) { sources_.push_back(std::move(source)); }
   bool empty() const noexcept { return sources_.empty(); }
   engine::Result<std::vector<const Secret*>> candidates(const Protector& protector) const;
+  std::vector<std::string> labels() const;  // each once, in order
 
  private:
   std::vector<std::unique_ptr<KeySource>> sources_;

@@ -129,23 +129,24 @@ Result<Protectors> in_order(const VolumeHeader& header, const UnlockOptions& opt
   return order;
 }
 
-Error a_key_is_needed(const Protectors& usable, bool any_given) {
+Error a_key_is_needed(const Protectors& usable, const KeyRing& ring) {
   std::string hint = "give one with --passphrase-file FILE, --key-file FILE or --key FILE";
   for (const Protector* protector : usable) {
     if (!protector->matches.empty()) {
       hint += fmt::format("; {}: {}", protector->label, protector->matches);
     }
   }
+  const std::string what = ring.empty()
+                               ? "a key is needed"
+                               : fmt::format("no key that was given ({}) is of a kind that fits",
+                                             fmt::join(ring.labels(), ", "));
   return Error(ErrorCode::kKeyNeeded,
-               fmt::format(
-                   "{}: {} can be opened",
-                   any_given ? "no key that was given is of a kind that fits" : "a key is needed",
-                   name_protectors(usable)))
+               fmt::format("{}: {} can be opened", what, name_protectors(usable)))
       .with_hint(std::move(hint));
 }
 
 // No pair could even be tried: because nothing was given, or because nothing here takes a secret.
-Error nothing_tried(const VolumeHeader& header, const Protectors& order, bool any_given) {
+Error nothing_tried(const VolumeHeader& header, const Protectors& order, const KeyRing& ring) {
   Protectors usable;
   bool beyond_disk = false;
   std::map<std::string, Protectors> reasons;
@@ -159,7 +160,7 @@ Error nothing_tried(const VolumeHeader& header, const Protectors& order, bool an
     }
   }
   const std::string noun = header.protector_noun();
-  if (!usable.empty()) return a_key_is_needed(usable, any_given);
+  if (!usable.empty()) return a_key_is_needed(usable, ring);
   if (!reasons.empty()) {
     std::string text;
     for (const auto& [reason, protectors] : reasons) {
@@ -348,7 +349,7 @@ Result<OpenedKeys> find_keys(const VolumeHeader& header, const KeyRing& ring,
       if (search.attempts.empty() && search.open_door_error) {
         return std::move(*search.open_door_error);
       }
-      if (search.attempts.empty()) return nothing_tried(header, *order, !ring.empty());
+      if (search.attempts.empty()) return nothing_tried(header, *order, ring);
       if (search.failure) return std::move(*search.failure);
       if (search.misfit) return std::move(*search.misfit);
       return no_key_fits(header, search);

@@ -144,10 +144,11 @@ TEST(Unlock, NothingGivenIsAKeyNeeded) {
     auto volume = unlock(header, ring);
     ASSERT_FALSE(volume.ok());
     EXPECT_EQ(volume.error().code(), ErrorCode::kKeyNeeded);
-    EXPECT_EQ(volume.error().message(),
-              std::string(ring.empty() ? "a key is needed"
-                                       : "no key that was given is of a kind that fits") +
-                  ": keyslots 0, 3 can be opened");
+    EXPECT_EQ(
+        volume.error().message(),
+        std::string(ring.empty() ? "a key is needed"
+                                 : "no key that was given (key file) is of a kind that fits") +
+            ": keyslots 0, 3 can be opened");
     EXPECT_THAT(volume.error().hint(), testing::HasSubstr("--passphrase-file"));
   }
 }
@@ -329,6 +330,7 @@ class FailingSource final : public keyslots::KeySource {
   Result<std::vector<const Secret*>> candidates(const Protector&) override {
     return Error::system("cannot open pw.txt", ENOENT);
   }
+  std::vector<std::string> labels() const override { return {}; }
 };
 
 TEST(Unlock, ASourceThatFailsStops) {
