@@ -30,20 +30,26 @@ CodePoint code_point_at(std::string_view text) {
   return {value, length};
 }
 
-// Controls, and format characters: zero width, bidirectional order, tags.
-bool has_a_shape(char32_t value) {
+// Controls, format characters (zero width, order of writing, tags), blanks that are not spaces, and
+// what no text uses.
+bool is_seen(char32_t value) {
   struct Range {
     char32_t first;
     char32_t last;
   };
-  constexpr std::array kShapeless = {
+  constexpr std::array kUnseen = {
       Range{0x0, 0x1f},        Range{0x7f, 0x9f},       Range{0xad, 0xad},
-      Range{0x600, 0x605},     Range{0x61c, 0x61c},     Range{0x6dd, 0x6dd},
-      Range{0x70f, 0x70f},     Range{0x180e, 0x180e},   Range{0x200b, 0x200f},
-      Range{0x2028, 0x202e},   Range{0x2060, 0x206f},   Range{0xfe00, 0xfe0f},
-      Range{0xfeff, 0xfeff},   Range{0xfff0, 0xfffb},   Range{0x1d173, 0x1d17a},
-      Range{0xe0000, 0xe0fff}, Range{0xf0000, 0x10ffff}};
-  return std::none_of(kShapeless.begin(), kShapeless.end(), [&](const Range& range) {
+      Range{0x34f, 0x34f},     Range{0x600, 0x605},     Range{0x61c, 0x61c},
+      Range{0x6dd, 0x6dd},     Range{0x70f, 0x70f},     Range{0x890, 0x891},
+      Range{0x8e2, 0x8e2},     Range{0x115f, 0x1160},   Range{0x17b4, 0x17b5},
+      Range{0x180b, 0x180f},   Range{0x200b, 0x200f},   Range{0x2028, 0x202e},
+      Range{0x2060, 0x206f},   Range{0x2800, 0x2800},   Range{0x3164, 0x3164},
+      Range{0xe000, 0xf8ff},   Range{0xfdd0, 0xfdef},   Range{0xfe00, 0xfe0f},
+      Range{0xfeff, 0xfeff},   Range{0xffa0, 0xffa0},   Range{0xfff0, 0xfffb},
+      Range{0xfffe, 0xffff},   Range{0x110bd, 0x110bd}, Range{0x110cd, 0x110cd},
+      Range{0x13430, 0x13455}, Range{0x1bca0, 0x1bca3}, Range{0x1d173, 0x1d17a},
+      Range{0xe0000, 0x10ffff}};
+  return std::none_of(kUnseen.begin(), kUnseen.end(), [&](const Range& range) {
     return value >= range.first && value <= range.last;
   });
 }
@@ -56,7 +62,7 @@ std::string printable(std::string_view text) {
   while (!text.empty()) {
     const CodePoint point = code_point_at(text);
     const std::size_t length = std::max<std::size_t>(point.length, 1);
-    if (point.length != 0 && has_a_shape(point.value)) {
+    if (point.length != 0 && is_seen(point.value)) {
       out += text.substr(0, length);
     } else {
       out += '?';

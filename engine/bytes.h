@@ -85,9 +85,9 @@ inline bool all_zero(Bytes bytes) noexcept {
                            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-// Text from an untrusted field, or a name somebody gave, safe for a terminal and a JSON file: UTF-8
-// stays; what is none, control characters, and those without a shape that reorder or hide text
-// become '?', so that a label cannot move a cursor, break an encoding or pass for another one.
+// Text from an untrusted field, or a name somebody gave, safe for a terminal of UTF-8 and a JSON
+// file: UTF-8 stays; what is none, control characters, and what is not seen or changes the order of
+// what is become '?', so that a label cannot move a cursor, break an encoding or hide a part of it.
 std::string printable(std::string_view text);
 
 }  // namespace latchkey::engine

@@ -26,6 +26,10 @@ TEST(Printable, WhatMovesACursorOrHidesTextDoesNot) {
   EXPECT_EQ(printable("\u009b2J"), "?2J");              // CSI, one character long
   EXPECT_EQ(printable("a\u202egpj.exe"), "a?gpj.exe");  // right to left
   EXPECT_EQ(printable("a\u200bb\u2066c\ufeffd\U000e0041"), "a?b?c?d?");
+  for (const char* text : {"\u034f", "\u115f", "\u3164", "\u2800", "\ufffe", "\uffff", "\ufdd0",
+                           "\U000110bd", "\U0010ffff"}) {
+    EXPECT_EQ(printable(text), "?");
+  }
 }
 
 TEST(Printable, WhatIsNoUtf8IsCountedByTheByte) {
