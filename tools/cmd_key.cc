@@ -83,19 +83,15 @@ bool opens_by_itself(const Region* region) {
 }
 
 // The secrets that were given or, where none were and one is needed, what is typed.
-Result<keyslots::KeyRing> secrets_for(const RecoveryOptions& options,
-                                      const std::vector<const Region*>& volumes) {
-  if (options.keys.any_secret()) return read_secrets(options.keys);
-  if (std::all_of(volumes.begin(), volumes.end(), opens_by_itself)) return keyslots::KeyRing();
-  auto typed = ask_passphrase("Passphrase for " + engine::printable(options.image) + ": ");
-  if (!typed) return std::move(typed).error();
-  auto source = std::make_unique<keyslots::FixedSecrets>();
-  for (keyslots::Secret& reading : keyslots::passphrase_readings(std::move(*typed))) {
-    source->add(std::move(reading));
+Result<TypedKey> secrets_for(const RecoveryOptions& options,
+                             const std::vector<const Region*>& volumes) {
+  if (options.keys.any_secret()) {
+    auto given = read_secrets(options.keys);
+    if (!given) return std::move(given).error();
+    return TypedKey{std::move(*given), ""};
   }
-  keyslots::KeyRing ring;
-  ring.add(std::move(source));
-  return ring;
+  if (std::all_of(volumes.begin(), volumes.end(), opens_by_itself)) return TypedKey();
+  return ask_key("Passphrase for " + engine::printable(options.image) + ": ");
 }
 
 const keyslots::Protector* find_protector(const keyslots::VolumeHeader& header, unsigned number) {
@@ -143,12 +139,12 @@ Result<void> print_recovery_passwords(const RecoveryOptions& options) {
     return Error(ErrorCode::kRefused, options.image + " holds no encrypted volume that can be used")
         .with_hint("latchkey info shows what is in it");
   }
-  const auto ring = secrets_for(options, volumes);
-  if (!ring) return ring.error();
+  const auto secrets = secrets_for(options, volumes);
+  if (!secrets) return secrets.error();
   std::size_t printed = 0;
   std::optional<Error> first;
   for (const Region* region : volumes) {
-    const auto count = print_stored(*region->volume->header, *ring, *unlock);
+    const auto count = print_stored(*region->volume->header, secrets->ring, *unlock);
     if (count) {
       printed += *count;
       continue;
@@ -158,6 +154,9 @@ Result<void> print_recovery_passwords(const RecoveryOptions& options) {
     if (!first) first = std::move(error);
   }
   if (printed > 0) return {};
+  if (first && first->code() == ErrorCode::kWrongKey) {
+    tell_nothing_opened(*secrets, kPassphraseTries);
+  }
   if (first) return std::move(*first);
   return Error(ErrorCode::kRefused, "the volume has no recovery password")
       .with_hint("latchkey info lists its protectors");

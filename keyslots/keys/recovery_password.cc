@@ -134,7 +134,12 @@ std::string slip_in_recovery_password(Bytes bytes) {
       groups.push_back(all.substr(at, kRecoveryGroupDigits));
     }
   }
-  if (groups.size() == 1) return fmt::format("it has {} digits, not 48", groups[0].size());
+  if (groups.size() == 1) {
+    if (!std::all_of(groups[0].begin(), groups[0].end(), is_digit)) {
+      return "it has something else in it than digits";
+    }
+    return fmt::format("it has {} digits, not 48", groups[0].size());
+  }
   if (groups.size() != kRecoveryGroups) {
     return fmt::format("it has {} groups of digits, not 8", groups.size());
   }

@@ -399,6 +399,8 @@ TEST(RecoveryPasswordTest, SlipsAreNamed) {
   EXPECT_EQ(slip("000011-000022-000033-000044-000055-000066-000077"),
             "it has 7 groups of digits, not 8");
   EXPECT_EQ(slip("00001100002200003300004400005500006600007700008"), "it has 47 digits, not 48");
+  EXPECT_EQ(slip("000011000022000033000044000055000066000077000088x"),
+            "it has something else in it than digits");
   EXPECT_EQ(slip("000011000022000033000044000055000066000077000088"), "");
   EXPECT_EQ(slip("000011000022000033000045000055000066000077000088"),
             "group 4 was mistyped: it is not a multiple of 11");
