@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "engine/memory_device.h"
+#include "keyslots/luks/luks2_header.h"
 #include "keyslots/luks/luks_check.h"
 #include "keyslots/luks/luks_header_copy.h"
 #include "tools/commands.h"
@@ -112,8 +113,12 @@ Result<void> check_before_data(const HeaderOptions& options, const LuksTarget& t
                              "written over the data",
                              options.file, payload_offset));
   }
-  const std::string& content = target.region->content.type;
-  if (content.empty() || content == "crypto_LUKS") return {};
+  if (target.region->volume && target.region->volume->header) return {};
+  std::string content = target.region->content.type;
+  if (content.empty() || content == "crypto_LUKS") {
+    if (!keyslots::something_else_begins(*target.header_device)) return {};
+    content = "a boot sector or a partition table";
+  }
   return Error(ErrorCode::kRefused,
                fmt::format("{} holds {}, which the header would overwrite", target.name(), content))
       .with_hint("--force does it all the same");

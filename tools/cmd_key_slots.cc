@@ -173,6 +173,12 @@ Result<void> add(const SlotOptions& options) {
   return {};
 }
 
+Result<void> check_in_use(const LuksKeyslots& slots, unsigned slot) {
+  const auto in_use = slots.in_use();
+  if (std::find(in_use.begin(), in_use.end(), slot) != in_use.end()) return {};
+  return Error(ErrorCode::kUsage, fmt::format("keyslot {} is not in use", slot));
+}
+
 // remove ----------------------------------------------------------------------------------------
 
 // Somebody who removes a slot by its number shows a key that stays.
@@ -198,6 +204,10 @@ Result<void> prove_another_key(const SlotOptions& options, const Opened& volume,
 Result<void> destroy_unused(const SlotOptions& options) {
   auto target = find_luks_target(options.target, options.keys.header, TargetUse::kWrite);
   if (!target) return std::move(target).error();
+  // Where the data is may be what is not understood.
+  if (const std::string& why = target->header().facts().unusable; !why.empty()) {
+    return Error(ErrorCode::kNotSupported, why).within(target->name());
+  }
   auto slots = slots_of(*target);
   if (!slots) return std::move(slots).error();
   auto destroyed = (*slots)->destroy_unused();
@@ -212,10 +222,9 @@ Result<void> remove(const SlotOptions& options) {
   if (!opened) return std::move(opened).error();
   LuksKeyslots& slots = *opened->slots;
   const unsigned going = options.slot.value_or(opened->by());
-  const auto in_use = slots.in_use();
-  if (std::find(in_use.begin(), in_use.end(), going) == in_use.end()) {
-    return Error(ErrorCode::kUsage, fmt::format("keyslot {} is not in use", going))
-        .with_hint("what a removal left that was cut short: latchkey key remove --unused");
+  if (auto used = check_in_use(slots, going); !used) {
+    return std::move(used).error().with_hint(
+        "what a removal left that was cut short: latchkey key remove --unused");
   }
   const auto protectors = opened->target.header().protectors();
   const bool is_last = std::none_of(
@@ -286,12 +295,15 @@ Result<void> set(const SlotOptions& options) {
   auto slots = slots_of(*target);
   if (!slots) return std::move(slots).error();
   if (options.slot) {
-    if (auto done = (*slots)->set_priority(*options.slot, *priority); !done) return done;
-    fmt::print("keyslot {} is tried {} now\n", *options.slot, priority_name(*priority));
+    if (auto used = check_in_use(**slots, *options.slot); !used) return used;
   }
-  if (options.label) {
+  if (options.label) {  // first: what is wrong with it is found before anything is written
     if (auto done = (*slots)->set_label(*options.label); !done) return done;
     fmt::print("{}\n", options.label->empty() ? "the volume has no label now" : "the label is set");
+  }
+  if (options.slot) {
+    if (auto done = (*slots)->set_priority(*options.slot, *priority); !done) return done;
+    fmt::print("keyslot {} is tried {} now\n", *options.slot, priority_name(*priority));
   }
   return {};
 }
@@ -388,7 +400,10 @@ void add_key_slots(CLI::App& key, int& exit_status) {
   auto* unused = command->add_flag(
       "--unused", options->unused,
       "overwrite what no key slot uses: all that a removal left\nthat was cut short; needs no key");
-  for (const char* other : {"--slot", "--force"}) unused->excludes(command->get_option(other));
+  for (const char* other :
+       {"--slot", "--force", "--key", "--passphrase-file", "--key-file", "--keyslot"}) {
+    unused->excludes(command->get_option(other));
+  }
 
   options = with_options();
   command = add_one(key, "change", "replace the key of a LUKS volume that is given", options,

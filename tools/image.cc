@@ -110,6 +110,19 @@ void warn_of_other_header(const Region& region, engine::Notices& notices) {
                   given, region.name(), here));
 }
 
+// By mistake, or because the disk was put to another use.
+void warn_of_overwritten_disk(Image& image) {
+  if (image.partitions.empty()) return;
+  const std::string uuid = keyslots::overwritten_luks2(*image.disk.device);
+  if (uuid.empty()) return;
+  image.notices.warn(
+      "disk",
+      fmt::format("the partition table was written over the header of a LUKS2 volume ({}), whose "
+                  "second copy is whole. If that volume is what should be here: latchkey header "
+                  "repair --partition 0 --force --backup FILE",
+                  uuid));
+}
+
 Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
   auto header = open_header(image, options);
   if (!header) return std::move(header).error();
@@ -132,9 +145,7 @@ Result<void> survey_volumes(Image& image, const SurveyOptions& options) {
   for (Region& region : image.partitions) {
     if (&region != with_header) probe_region(region, nullptr, image.notices);
   }
-  if (!image.partitions.empty()) {
-    image.overwrote_luks2 = keyslots::warn_of_overwritten_luks2(*image.disk.device, image.notices);
-  }
+  warn_of_overwritten_disk(image);
   if (!*header) lift_detached_header(image);
   return {};
 }

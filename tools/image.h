@@ -86,9 +86,6 @@ struct Image {
   engine::Container container;
   engine::PartitionTable table;
   Region disk;  // may hold the volume when there is no partition table
-  // A partition table was written over the header of LUKS2 on the whole disk, or the disk was put
-  // to another use: a warning has told of the copy that is left.
-  bool overwrote_luks2 = false;
   std::vector<Region> partitions;
   engine::Notices notices;
   // Of what can be seen now: unlock_image() may add to both. By name.

@@ -23,7 +23,7 @@ Result<Image> survey(const TargetOptions& options, const std::string& header_pat
   survey.write_header = write && !header_path.empty();
   survey.access =
       write && header_path.empty() ? engine::Access::kReadWrite : engine::Access::kReadOnly;
-  survey.partition = options.partition;
+  if (options.partition != 0U) survey.partition = options.partition;
   auto image = survey_image(options.image, survey);
   if (!image) return image;
   warn_all(image->notices);
@@ -47,6 +47,7 @@ Region* named(Image& image, unsigned number) {
 }
 
 Result<Region*> choose(Image& image, const TargetOptions& options) {
+  if (options.partition == 0U) return &image.disk;
   if (options.partition) return named(image, *options.partition);
   std::vector<Region*> found;
   std::string names;
@@ -56,7 +57,7 @@ Result<Region*> choose(Image& image, const TargetOptions& options) {
     names += (names.empty() ? "" : ", ") + region->name();
   }
   if (found.size() == 1) return found.front();
-  if (found.empty() && (image.partitions.empty() || image.overwrote_luks2)) return &image.disk;
+  if (found.empty() && image.partitions.empty()) return &image.disk;
   return Error(ErrorCode::kUsage,
                found.empty() ? "no partition of " + options.image + " is encrypted"
                              : options.image + " holds several encrypted volumes: " + names)
@@ -79,7 +80,9 @@ void add_target_options(CLI::App& command, TargetOptions& options) {
   command.add_option("IMAGE", options.image, "the image file or block device")
       ->required()
       ->type_name("");
-  command.add_option("--partition", options.partition, "the partition that is meant")
+  command
+      .add_option("--partition", options.partition,
+                  "the partition that is meant; 0: the whole disk")
       ->type_name("N");
   add_cipher_variant_option(command);
 }

@@ -33,8 +33,7 @@ struct LuksTarget {
 
 enum class TargetUse { kRead, kWrite };
 
-// The volume that is meant: that of --partition, else the only encrypted one, else the whole disk
-// where it has no partitions or these were written over its header. Errors: kUsage
+// The volume that is meant: that of --partition, else the only encrypted one. Errors: kUsage
 // (several, none), kNotSupported (BitLocker's), kDamaged (its header cannot be used; for `header
 // check` and `repair`, which want it anyway, see find_header_place()), kSystem.
 engine::Result<LuksTarget> find_luks_target(const TargetOptions& options,

@@ -70,8 +70,9 @@ class Luks1Keyslots final : public LuksKeyslots {
     std::uint64_t destroyed = 0;
     for (unsigned slot = 0; slot < kLuks1Slots; ++slot) {
       if (is_active(slot)) continue;
-      if (auto r = destroy(slot); !r) return std::move(r).error();
-      destroyed += header_.slots[slot].length;
+      auto bytes = destroy(slot);
+      if (!bytes) return bytes;
+      destroyed += *bytes;
     }
     return destroyed;
   }
@@ -89,14 +90,17 @@ class Luks1Keyslots final : public LuksKeyslots {
   }
   bool is_active(unsigned slot) const { return slot < kLuks1Slots && header_.slots[slot].active; }
 
-  // The material, and then the salt, of a slot that is not active.
-  Result<void> destroy(unsigned slot) {
+  // The material, and then the salt, of a slot that is not active; how much there was.
+  Result<std::uint64_t> destroy(unsigned slot) {
     const Luks1Slot& gone = header_.slots[slot];
-    const std::uint64_t length = engine::round_up(gone.length, kLuks1SectorBytes);
-    if (auto r = destroy_range(device_, gone.offset, length); !r) return r;
+    const std::uint64_t begin = std::min(gone.offset, device_.size_bytes());
+    const std::uint64_t length =
+        std::min(engine::round_up(gone.length, kLuks1SectorBytes), device_.size_bytes() - begin);
+    if (auto r = destroy_range(device_, begin, length); !r) return std::move(r).error();
     Luks1Bytes bytes = bytes_;
     put_luks1_slot(bytes, slot, 0, std::vector<std::byte>(kLuks1SaltBytes));
-    return commit(bytes);
+    if (auto r = commit(bytes); !r) return std::move(r).error();
+    return length;
   }
 
   Result<unsigned> free_slot(std::optional<unsigned> wanted) const {

@@ -156,13 +156,22 @@ Result<void> restore_luks1_header(engine::BlockDevice& device, engine::BlockDevi
       if (step == RestoreStep::kCheck) return {};
       return slot_by_slot(SlotBySlot(device, *present, *here), saved, *wanted);
     }
-    if (can_be_used && !in_place) return restored_in_place();
+    if (can_be_used && !in_place) {
+      if (any_active(*wanted)) return restored_in_place("its key slots lie elsewhere");
+      return Error(ErrorCode::kRefused, "no key slot of the backup is in use: no key opens it")
+          .with_hint("--force does it all the same");
+    }
   }
-  if (step == RestoreStep::kCheck) return {};
+  std::vector<std::vector<std::byte>> materials;
   for (const Luks1Slot& slot : wanted->slots) {
     auto material = material_of(saved, slot);
     if (!material) return std::move(material).error();
-    if (auto r = write_synced(device, slot.offset, *material, "key material"); !r) return r;
+    materials.push_back(std::move(*material));
+  }
+  if (step == RestoreStep::kCheck) return {};
+  for (std::size_t i = 0; i < materials.size(); ++i) {
+    auto r = write_synced(device, wanted->slots[i].offset, materials[i], "key material");
+    if (!r) return r;
   }
   return write_luks1_bytes(device, *backup);
 }

@@ -34,8 +34,8 @@ Result<void> check_options(std::uint64_t header_bytes, const LuksFormatOptions& 
     return usage(
         fmt::format("a sector size of {} bytes: 512, 1024, 2048 or 4096 are possible", sector));
   }
-  if (options.label.size() >= kLuks2LabelBytes || options.subsystem.size() >= kLuks2LabelBytes) {
-    return usage(fmt::format("the label is too long: {} bytes fit", kLuks2LabelBytes - 1));
+  for (const std::string& text : {options.label, options.subsystem}) {
+    if (auto fine = check_luks2_label(text); !fine) return std::move(fine).error();
   }
   auto cipher = engine::parse_cipher_spec(options.cipher);
   if (!cipher) return std::move(cipher).error();

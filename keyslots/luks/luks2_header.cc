@@ -138,23 +138,9 @@ bool something_else_begins(engine::BlockDevice& device) {
   return !content.empty() && content != "crypto_LUKS";
 }
 
-namespace {
-
-bool warn_of_overwritten(const Luks2Copies& copies, engine::Notices& notices) {
-  if (copies.first.sound() || !copies.second.sound()) return false;
-  notices.warn(
-      std::string(kHeaderWhere),
-      fmt::format(
-          "something else begins where the first copy was; the second, at byte {}, is whole "
-          "(volume {}). If that is what should be here: latchkey header repair --force",
-          copies.second.offset, copies.second.header->uuid));
-  return true;
-}
-
-}  // namespace
-
-bool warn_of_overwritten_luks2(engine::BlockDevice& device, engine::Notices& notices) {
-  return warn_of_overwritten(read_luks2_copies(device), notices);
+std::string overwritten_luks2(engine::BlockDevice& device) {
+  const Luks2Copies copies = read_luks2_copies(device);
+  return copies.first.sound() || !copies.second.sound() ? "" : copies.second.header->uuid;
 }
 
 Result<Luks2Header> parse_luks2_copy(Bytes bytes, std::uint64_t offset) {
@@ -190,7 +176,14 @@ Result<std::optional<Luks2Header>> read_luks2_header(engine::BlockDevice& device
   Luks2Copy& secondary = copies.second;
   if (!primary.present && !secondary.present) return std::optional<Luks2Header>();
   if (!primary.present && something_else_begins(device)) {
-    warn_of_overwritten(copies, notices);
+    if (secondary.sound()) {
+      notices.warn(
+          std::string(kHeaderWhere),
+          fmt::format("something else begins where the first copy was; the second, at byte "
+                      "{}, is whole (volume {}). If that volume is what should be here: "
+                      "latchkey header repair --force --backup FILE",
+                      secondary.offset, secondary.header->uuid));
+    }
     return std::optional<Luks2Header>();
   }
 

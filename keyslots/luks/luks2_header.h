@@ -59,8 +59,9 @@ Luks2Copies read_luks2_copies(engine::BlockDevice& device);
 // what is left on a device that has been given to something else since, so it takes a person to say
 // which it is.
 bool something_else_begins(engine::BlockDevice& device);
-// For such a device. Where the second copy is sound and the first is not: a warning, and true.
-bool warn_of_overwritten_luks2(engine::BlockDevice& device, engine::Notices& notices);
+// For such a device: the UUID of the volume whose second copy is sound and whose first is not; else
+// empty.
+std::string overwritten_luks2(engine::BlockDevice& device);
 
 // Nothing where the device has neither copy. kDamaged where there is one but none is sound. What
 // was got around is a notice.

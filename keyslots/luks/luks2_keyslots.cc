@@ -73,14 +73,25 @@ class Luks2Keyslots final : public LuksKeyslots {
   }
 
   Result<std::uint64_t> destroy_unused() override {
+    const std::uint64_t header_bytes = store_.header().header_bytes;
+    const std::uint64_t end = 2 * header_bytes + metadata().keyslots_bytes;
+    for (const Luks2Segment& segment : metadata().segments) {
+      if (segment.offset == 0 || segment.offset >= end) continue;  // 0: the data is elsewhere
+      return Error(ErrorCode::kDamaged, fmt::format("the payload at byte {} overlaps the header, "
+                                                    "which ends at byte {}",
+                                                    segment.offset, end));
+    }
     // Both copies say the same from here on: an older one might still name what is destroyed.
     if (auto r = store_.commit(store_.json()); !r) return std::move(r).error();
     std::uint64_t destroyed = 0;
-    for (const Luks2Gap& gap : luks2_gaps(metadata(), store_.header().header_bytes)) {
-      if (auto r = destroy_range(store_.device(), gap.offset, gap.size); !r) {
+    const std::uint64_t device_end = store_.device().size_bytes();
+    for (const Luks2Gap& gap : luks2_gaps(metadata(), header_bytes)) {
+      if (gap.offset >= device_end) break;
+      const std::uint64_t length = std::min(gap.size, device_end - gap.offset);
+      if (auto r = destroy_range(store_.device(), gap.offset, length); !r) {
         return std::move(r).error();
       }
-      destroyed += gap.size;
+      destroyed += length;
     }
     return destroyed;
   }

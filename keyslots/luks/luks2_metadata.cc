@@ -65,7 +65,7 @@ Result<void> check_keyslot(const Luks2Keyslot& slot) {
   return {};
 }
 
-// Areas lie between the two header copies and the payload, and do not overlap.
+// Areas lie within the key slots area, and do not overlap.
 Result<void> check_areas(const Luks2Metadata& metadata, std::uint64_t header_bytes) {
   const std::uint64_t begin = 2 * header_bytes;
   const std::uint64_t end = begin + metadata.keyslots_bytes;

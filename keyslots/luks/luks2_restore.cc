@@ -144,10 +144,11 @@ Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevi
     }
     if (plan.error().code() != ErrorCode::kRefused) return std::move(plan).error();
   }
-  if (present != nullptr && !in_place) return restored_in_place();
-  if (step == RestoreStep::kCheck) return {};
+  if (present != nullptr && !in_place)
+    return restored_in_place("there is no room for the keys of both headers");
   auto plan = plan_in_place(saved, *wanted, sequence);
   if (!plan) return std::move(plan).error();
+  if (step == RestoreStep::kCheck) return {};
   return carry_out(device, *plan, CopyOrder::kFirstFirst);
 }
 

@@ -28,8 +28,7 @@ std::vector<Luks2Gap> luks2_gaps(const Luks2Metadata& metadata, std::uint64_t he
   };
   for (const Luks2Area* area : used) {
     add_until(area->offset);
-    free_from =
-        std::max(free_from, engine::round_up(area->offset + area->size, kLuks2AreaUnitBytes));
+    free_from = std::max(free_from, area->offset + area->size);
   }
   add_until(2 * header_bytes + metadata.keyslots_bytes);
   return gaps;
@@ -38,7 +37,9 @@ std::vector<Luks2Gap> luks2_gaps(const Luks2Metadata& metadata, std::uint64_t he
 Result<std::uint64_t> find_luks2_area(const Luks2Metadata& metadata, std::uint64_t header_bytes,
                                       std::uint64_t size) {
   for (const Luks2Gap& gap : luks2_gaps(metadata, header_bytes)) {
-    if (gap.size >= size) return gap.offset;
+    const std::uint64_t begin = engine::round_up(gap.offset, kLuks2AreaUnitBytes);
+    const std::uint64_t end = gap.offset + gap.size;
+    if (begin < end && end - begin >= size) return begin;
   }
   return Error(ErrorCode::kRefused, fmt::format("the key slots area of {} bytes has no room for "
                                                 "another {} bytes of key material",

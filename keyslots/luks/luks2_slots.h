@@ -16,7 +16,7 @@ struct Luks2Gap {
   std::uint64_t size = 0;
 };
 
-// What of the key slots area no key slot uses, in order; each begins on a boundary of areas.
+// What of the key slots area no key slot uses, in order.
 std::vector<Luks2Gap> luks2_gaps(const Luks2Metadata& metadata, std::uint64_t header_bytes);
 
 // Where `size` bytes lie in the key slots area that no key slot uses. kRefused: there is no room.

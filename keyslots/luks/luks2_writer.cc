@@ -84,6 +84,15 @@ Result<void> destroy_range(engine::BlockDevice& device, std::uint64_t offset,
   return {};
 }
 
+Result<void> check_luks2_label(const std::string& label) {
+  if (label.size() >= kLuks2LabelBytes) {
+    return Error(ErrorCode::kUsage, fmt::format("a label of {} bytes is too long: {} fit",
+                                                label.size(), kLuks2LabelBytes - 1));
+  }
+  if (engine::printable(label) == label) return {};
+  return Error(ErrorCode::kUsage, "a label of UTF-8 text without control characters is wanted");
+}
+
 std::vector<std::byte> make_luks2_binary(std::uint64_t header_bytes, const std::string& uuid,
                                          const std::string& label, const std::string& subsystem) {
   std::vector<std::byte> binary(kLuks2BinaryBytes);
@@ -191,10 +200,7 @@ Result<void> Luks2Store::commit(std::string json) {
 }
 
 Result<void> Luks2Store::set_label(const std::string& label) {
-  if (label.size() >= kLuks2LabelBytes) {
-    return Error(ErrorCode::kUsage, fmt::format("a label of {} bytes is too long: {} fit",
-                                                label.size(), kLuks2LabelBytes - 1));
-  }
+  if (auto fine = check_luks2_label(label); !fine) return fine;
   Luks2Content content = content_;
   put_text(content.binary, luks2_at::kLabel, kLuks2LabelBytes, label);
   if (auto r = write(std::move(content)); !r) return r;

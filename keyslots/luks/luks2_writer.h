@@ -30,6 +30,10 @@ struct Luks2Content {
 std::vector<std::byte> make_luks2_binary(std::uint64_t header_bytes, const std::string& uuid,
                                          const std::string& label, const std::string& subsystem);
 
+// kUsage for a label or subsystem that does not fit its 47 bytes, or holds what no terminal should
+// be sent (engine::printable()).
+engine::Result<void> check_luks2_label(const std::string& label);
+
 // One copy, ready to be written at `offset`. kNotSupported: the JSON does not fit.
 engine::Result<std::vector<std::byte>> make_luks2_copy(const Luks2Content& content,
                                                        std::uint64_t offset);
@@ -59,7 +63,6 @@ class Luks2Store {
 
   // Makes `json` what the header says; `header()` is then the new one.
   engine::Result<void> commit(std::string json);
-  // At most 47 bytes.
   engine::Result<void> set_label(const std::string& label);
 
  private:

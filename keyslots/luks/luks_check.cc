@@ -63,6 +63,11 @@ void check_luks2(engine::BlockDevice& device, Notices& findings) {
   const Luks2Copies copies = read_luks2_copies(device);
   report_copy(copies.first, "first copy", copies.second.sound(), findings);
   report_copy(copies.second, "second copy", copies.first.sound(), findings);
+  if (!copies.first.sound() && copies.second.sound() && something_else_begins(device)) {
+    findings.warn("first copy",
+                  "something else begins in its place, and repair would overwrite that: it wants "
+                  "--force");
+  }
   const Luks2Copy* newest = copies.newest();
   if (newest == nullptr) return;
   if (copies.first.sound() && copies.second.sound()) {

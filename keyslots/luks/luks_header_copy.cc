@@ -131,10 +131,9 @@ std::vector<std::string> why_backup_keys_differ(engine::BlockDevice& present, By
   return why;
 }
 
-Error restored_in_place() {
+Error restored_in_place(const std::string& why) {
   return Error(ErrorCode::kRefused,
-               "there is no room for the keys of both headers: in place of the present one a power "
-               "cut would leave neither")
+               why + ": in place of the present header a power cut would leave neither")
       .with_hint("--force does it all the same; the two backups then have both");
 }
 

@@ -53,7 +53,7 @@ engine::Result<void> restore_luks1_header(engine::BlockDevice& device, engine::B
                                           bool in_place, RestoreStep step);
 engine::Result<void> restore_luks2_header(engine::BlockDevice& device, engine::BlockDevice& backup,
                                           bool in_place, RestoreStep step);
-// kRefused: in place of a header that can be used.
-engine::Error restored_in_place();
+// kRefused: in place of a header that can be used, because of `why`.
+engine::Error restored_in_place(const std::string& why);
 
 }  // namespace latchkey::keyslots

@@ -47,7 +47,7 @@ class LuksKeyslots {
   // Also the last one: whether that is wanted is for the caller to ask.
   virtual engine::Result<void> remove(unsigned slot) = 0;
   // Overwrites what no slot uses: what a removal left that was cut short between its two steps. The
-  // bytes overwritten.
+  // bytes overwritten; what the device does not have is left out. kDamaged: data lies there.
   virtual engine::Result<std::uint64_t> destroy_unused() = 0;
 
   // LUKS2 alone; else kNotSupported. 0: only when named, 1: normal, 2: first.

@@ -111,7 +111,8 @@ Result<LuksRepair> repair_of_luks2(engine::BlockDevice& device, const RepairOpti
   }
   if (!copies.first.sound() && something_else_begins(device) && !options.device_was_reused) {
     return Error(ErrorCode::kRefused,
-                 "the first copy of the header is gone, and something else begins in its place")
+                 "the first copy of the header is not whole, and something else begins in its "
+                 "place: a boot sector, a partition table, a file system")
         .with_hint("--force writes the header over it");
   }
   const bool first_counts = newest == &copies.first;

@@ -10,6 +10,7 @@ cheap=(--pbkdf pbkdf2 --pbkdf-iterations 1000)
 printf 'first\n' >first
 printf 'second\n' >second
 printf 'third\n' >third
+printf 'fourth\n' >fourth
 opens() { # opens KEY-TEXT FILE [OPTION...]: to cryptsetup
   printf '%s' "$1" | cryptsetup open --test-passphrase --disable-locks --key-file - "${@:2}"
 }
@@ -216,14 +217,18 @@ cryptsetup luksDump c >said
 grep -q 'Priority:.*ignored' said && grep -q 'Label:.*new name' said || fail "key set: $(cat said)"
 expect 3 '' run key test c --passphrase-file third
 run key test c --passphrase-file third --keyslot 1 >/dev/null || fail "key set --priority named"
+expect 2 'too long' run key set c --slot 1 --priority first --label "$(printf 'x%.0s' {1..48})"
+expect 2 'is not in use' run key set c --slot 5 --priority first --label other
+expect 2 'control' run key set c --label $'a\e[2Jb'
+expect 2 'control' run key set c --label $'\xff'
+cryptsetup luksDump c >said
+grep -q 'Priority:.*ignored' said && grep -q 'Label:.*new name' said || fail "half done: $(cat said)"
 run key set c --slot 1 --priority normal >/dev/null
 run key set c --label '' >/dev/null
 cryptsetup luksDump c >said
 grep -q 'Label:.*(no label)' said && ! grep -q ignored said || fail "key set, back: $(cat said)"
 expect 2 'go together' run key set c --slot 1
 expect 2 'nothing to set' run key set c
-expect 2 'is not in use' run key set c --slot 5 --priority first
-expect 2 'too long' run key set c --label "$(printf 'x%.0s' {1..48})"
 cryptsetup luksAddKey -q --disable-locks --key-file first.raw --pbkdf pbkdf2 \
   --pbkdf-force-iterations 1000 c second.raw
 run key test c --passphrase-file second | grep -q 'keyslot 2' || fail "a key of cryptsetup's"
@@ -231,6 +236,10 @@ run key test c --passphrase-file second | grep -q 'keyslot 2' || fail "a key of 
 echo "== what a removal left that was cut short"
 for version in --luks1 --luks2; do
   run format halfway --size 20M --force $version --passphrase-file first "${cheap[@]}" >/dev/null
+  for key in second third fourth; do
+    run key add halfway --passphrase-file first --new-passphrase-file $key "${cheap[@]}" >/dev/null
+  done
+  run key remove halfway --passphrase-file second >/dev/null
   expect 2 'key remove --unused' run key remove halfway --slot 1 --passphrase-file first
   at=15000000 data=16777217 # near the end of LUKS2's key slots area
   [ $version = --luks2 ] || at=$(((8 + 7 * 504 + 1) * 512)) data=2097153 # in LUKS1's eighth
@@ -240,9 +249,11 @@ for version in --luks1 --luks2; do
   grep -q '^overwritten: .* that no key slot uses' said || fail "said: $(cat said)"
   ! grep -q 'left over' halfway || fail "$version: not overwritten"
   [ "$(digest <(tail -c +$data halfway))" = "$(cat was)" ] || fail "$version: too much"
-  opens first halfway && cryptsetup luksDump halfway >/dev/null || fail "$version: after --unused"
+  cryptsetup luksDump halfway >/dev/null || fail "$version: after --unused"
+  for key in first third fourth; do opens $key halfway || fail "$version: $key after --unused"; done
   run header check halfway >/dev/null || fail "$version: $(run header check halfway)"
   expect 2 'excludes' run key remove halfway --unused --slot 0
+  expect 2 'excludes' run key remove halfway --unused --key first
 done
 
 echo "== headers: backup, restore, check, repair"
@@ -317,14 +328,22 @@ expect 4 'was interrupted' run header repair busy --backup w3 --yes
 # Boot code with it takes away the letters LUKS; without it they stay.
 for code in 0 446; do
   run format parted --size 20M --force --passphrase-file first "${cheap[@]}" >/dev/null
+  rm -f parted.saved* && run header backup parted parted.saved 2>/dev/null
   head -c $code /dev/urandom | dd of=parted conv=notrunc status=none
   printf 'label: dos\nstart=2048\n' | sfdisk -q --wipe never parted
   digest parted >was
-  run info parted | grep -q 'the second, at byte 16384, is whole' || fail "info: $(run info parted)"
+  run info parted | grep -q 'whose second copy is whole' || fail "info: $(run info parted)"
   rm -f w7*
-  expect 1 '--force writes the header over it' run header repair parted --backup w7 --yes
+  expect 2 'no partition of parted' run header repair parted --backup w7 --yes --force
+  whole=(parted --partition 0)
+  expect 1 '--force writes the header over it' run header repair "${whole[@]}" --backup w7 --yes
+  expect 1 'a partition table, which the header' run header restore "${whole[@]}" parted.saved \
+    --backup w7 --yes
+  run header check "${whole[@]}" >said || [ $? = 1 ]
+  grep -q 'it wants --force' said || fail "check: $(cat said)"
+  expect 1 'no encrypted volume' run key remove "${whole[@]}" --unused
   [ ! -e w7 ] && [ "$(digest parted)" = "$(cat was)" ] || fail "refused, and yet something was done"
-  run header repair parted --backup w7 --yes --force >/dev/null 2>said || fail "repair: $(cat said)"
+  run header repair "${whole[@]}" --backup w7 --yes --force >/dev/null 2>said || fail "repair: $(cat said)"
   run key test parted --passphrase-file first >/dev/null || fail "a partition table is still there"
 done
 run header repair parted --backup w8 --yes >said || fail "repair of a whole one"

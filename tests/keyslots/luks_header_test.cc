@@ -144,6 +144,24 @@ TEST_P(LuksHeader, ABackupThatCannotBeIsRefused) {
   EXPECT_TRUE(test::same_bytes(device_->copy_bytes(), before));
 }
 
+// In place of a header that can be used: not without being told to.
+TEST(Luks1Restore, ABackupThatNoKeyOpensIsRefused) {
+  engine::MemoryDevice device(ByteVector(3 * kMiB), true);
+  auto options = test::cheap_options(1);
+  options.key_bytes = 32;
+  ASSERT_TRUE(test::format_luks(1, device, options, "one").ok());
+  auto backup = keyslots::read_luks_header_place(device);
+  ASSERT_TRUE(backup.ok());
+  engine::store_be<std::uint32_t>(engine::MutableBytes(*backup), 208, 0x0000dead);
+  for (const auto& restore : {keyslots::check_luks_restore, keyslots::restore_luks_header}) {
+    const auto refused = restore(device, *backup, false);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), ErrorCode::kRefused);
+    EXPECT_THAT(refused.error().message(), HasSubstr("no key slot of the backup is in use"));
+  }
+  EXPECT_TRUE(keyslots::check_luks_restore(device, *backup, true).ok());
+}
+
 TEST_P(LuksHeader, OfAnotherVolumeSaysSo) {
   const auto mine = test::probe({device_, nullptr});
   SetUp();
@@ -231,9 +249,10 @@ TEST(Luks2Repair, ADeviceThatWasReusedIsLeftAlone) {
   engine::Notices done;
   EXPECT_EQ(repair(device, {}, done).error().code(), ErrorCode::kRefused);
   EXPECT_TRUE(test::same_bytes(device.copy_bytes(), image));
-  engine::Notices told;
-  EXPECT_TRUE(keyslots::warn_of_overwritten_luks2(device, told));
-  EXPECT_TRUE(test::has_notice(told, "the second, at byte 16384, is whole"));
+  EXPECT_EQ(keyslots::overwritten_luks2(device), "11111111-2222-3333-4444-555555555555");
+  engine::Notices found;
+  keyslots::check_luks_header(device, found);
+  EXPECT_TRUE(test::has_notice(found, "it wants --force"));
   ASSERT_TRUE(repair(device, {.device_was_reused = true}, done).ok());
   EXPECT_TRUE(keyslots::read_luks2_copies(device).first.sound());
 }

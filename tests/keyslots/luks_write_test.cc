@@ -356,6 +356,98 @@ TEST(Luks2Change, AReencryptionUnderWayIsLeftAlone) {
   EXPECT_THAT(slots.error().message(), HasSubstr("re-encryption"));
 }
 
+// Slots at 32768 and 163840, of 131072 bytes each; the key slots area ends at 2 MiB.
+class Luks2Unused : public testing::Test {
+ protected:
+  static constexpr std::size_t kFreeFrom = 163840 + 131072;
+  static constexpr std::size_t kAreaEnd = std::size_t{2} << 20;
+
+  engine::Result<std::uint64_t> destroy(ByteVector& image) {
+    auto device = std::make_shared<engine::MemoryDevice>(image, true);
+    auto slots = keyslots::open_luks_keyslots(*device);
+    if (!slots) return std::move(slots).error();
+    auto done = (*slots)->destroy_unused();
+    image = device->copy_bytes();
+    return done;
+  }
+  static bool is_zero(const ByteVector& bytes, std::size_t begin, std::size_t end) {
+    return engine::all_zero(engine::Bytes(bytes).subspan(begin, end - begin));
+  }
+};
+
+TEST_F(Luks2Unused, AllOfItAndNothingElse) {
+  ByteVector image = test::luks2_image();
+  const auto done = destroy(image);
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(*done, kAreaEnd - kFreeFrom);
+  EXPECT_TRUE(is_zero(image, 32768, kFreeFrom));
+  for (std::size_t at = kFreeFrom; at < kAreaEnd; at += 512) {
+    EXPECT_FALSE(is_zero(image, at, at + 512)) << at;
+  }
+  EXPECT_TRUE(is_zero(image, kAreaEnd, image.size()));
+}
+
+TEST_F(Luks2Unused, BetweenSlotsToo) {
+  std::string json = test::luks2_json();
+  const std::string from = "\"163840\"";
+  json.replace(json.find(from), from.size(), "\"299009\"");  // on no boundary
+  ByteVector image = test::luks2_image(json);
+  const auto done = destroy(image);
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(*done, kAreaEnd - 32768 - 2 * 131072);
+  EXPECT_TRUE(is_zero(image, 32768, 163840));
+  EXPECT_FALSE(is_zero(image, 163840, 163840 + 512));
+  EXPECT_FALSE(is_zero(image, 299009 - 512, 299009));
+  EXPECT_TRUE(is_zero(image, 299009, 299009 + 131072));
+  EXPECT_FALSE(is_zero(image, 299009 + 131072, 299009 + 131072 + 512));
+}
+
+TEST_F(Luks2Unused, AHeaderFileThatEndsWithinTheArea) {
+  for (const std::size_t size : {std::size_t{1234567}, kFreeFrom}) {
+    ByteVector image = test::luks2_image();
+    image.resize(size);
+    const auto done = destroy(image);
+    ASSERT_TRUE(done.ok()) << done.error().message();
+    EXPECT_EQ(*done, size - kFreeFrom);
+    if (size > kFreeFrom) {
+      EXPECT_FALSE(is_zero(image, size - 512, size));
+    }
+  }
+}
+
+TEST_F(Luks2Unused, NotWhereTheDataIs) {
+  std::string json = test::luks2_json();
+  const std::string from = "\"2064384\"";
+  json.replace(json.find(from), from.size(), "\"2068480\"");
+  ByteVector image = test::luks2_image(json);
+  const ByteVector before = image;
+  const auto done = destroy(image);
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code(), engine::ErrorCode::kDamaged);
+  EXPECT_THAT(done.error().message(), HasSubstr("overlaps the header"));
+  EXPECT_TRUE(test::same_bytes(image, before));
+}
+
+TEST(Luks1Unused, ADetachedHeaderThatEndsWithinASlot) {
+  auto memory = std::make_shared<engine::MemoryDevice>(ByteVector(std::size_t{8} << 20), true);
+  auto options = test::cheap_options(1);
+  options.key_bytes = 32;
+  auto made = test::format_luks(1, *memory, options, "one");
+  ASSERT_TRUE(made.ok()) << made.error().message();
+  ByteVector image = memory->copy_bytes();
+  engine::store_be<std::uint32_t>(engine::MutableBytes(image), 104, 0);  // payload: detached
+  image.resize(4096 + 131072 + 10240);  // slot 0 and a part of slot 1
+  engine::MemoryDevice device(image, true);
+  auto slots = keyslots::open_luks_keyslots(device);
+  ASSERT_TRUE(slots.ok()) << slots.error().message();
+  const auto done = (*slots)->destroy_unused();
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(*done, 10240U);
+  const ByteVector now = device.copy_bytes();
+  EXPECT_TRUE(std::equal(now.begin() + 4096, now.begin() + 4096 + 131072, image.begin() + 4096));
+  EXPECT_FALSE(std::equal(now.end() - 512, now.end(), image.end() - 512));
+}
+
 TEST(Luks2Change, LabelsPrioritiesAndTokens) {
   engine::MemoryDevice device(test::luks2_image(json_with_strangers()), true);
   auto slots = keyslots::open_luks_keyslots(device);
