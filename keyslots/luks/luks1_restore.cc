@@ -11,6 +11,8 @@
 namespace latchkey::keyslots {
 
 using engine::Bytes;
+using engine::Error;
+using engine::ErrorCode;
 using engine::Result;
 
 namespace {
